@@ -1,0 +1,2 @@
+//! The figures: Crema beside haproxy, in one run.
+fn main() {}

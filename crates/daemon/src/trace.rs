@@ -1,0 +1,60 @@
+//! Traces: OpenTelemetry over OTLP/HTTP, off unless `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
+//!
+//! Context travels as W3C Trace Context headers. With the exporter off a context that came in is passed on as it is,
+//! and nothing else is done.
+
+use crate::env::Env;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Subscriber;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::registry::LookupSpan;
+
+/// Where spans go: the base URL of an OTLP/HTTP receiver, such as `http://127.0.0.1:4318`.
+pub const ENV_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+/// The exporter cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[error("{ENV_ENDPOINT}: {0}; give the base URL of an OTLP/HTTP receiver, such as http://127.0.0.1:4318, or unset it")]
+pub struct TraceError(String);
+
+/// Keeps the exporter; dropping it sends what is left.
+#[derive(Debug, Default)]
+pub struct Traces(Option<SdkTracerProvider>);
+
+impl Drop for Traces {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.0.take().map(|provider| provider.shutdown()) {
+            tracing::warn!(%error, "the last spans could not be sent");
+        }
+    }
+}
+
+/// A layer without a type of its own.
+pub(crate) type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
+
+/// The layer that turns spans into OpenTelemetry's, when an endpoint is configured.
+pub(crate) fn init<S>(env: &impl Env, service: &'static str) -> Result<(Traces, Option<BoxedLayer<S>>), TraceError>
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
+    let Some(endpoint) = env.get(ENV_ENDPOINT) else { return Ok((Traces(None), None)) };
+    let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_endpoint(url)
+        .build()
+        .map_err(|error| TraceError(error.to_string()))?;
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(
+            Resource::builder_empty().with_attribute(opentelemetry::KeyValue::new("service.name", service)).build(),
+        )
+        .build();
+    let layer =
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("crema")).with_filter(LevelFilter::INFO).boxed();
+    Ok((Traces(Some(provider)), Some(layer)))
+}

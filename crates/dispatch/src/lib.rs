@@ -1,0 +1,1 @@
+//! One event to every function whose topics match.

@@ -1,0 +1,1 @@
+//! The runtime of a Rust function: serve(handler), the watchdog's contract in-process.

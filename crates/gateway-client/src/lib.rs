@@ -1,0 +1,1 @@
+//! Speaks the gateway's HTTP API; keeps a live list of functions for connectors.

@@ -1,0 +1,1 @@
+//! OCI images without Docker: build, import, export, unpack.

@@ -1,0 +1,97 @@
+//! The seam: what a queue's store promises.
+
+use crate::Invocation;
+use async_trait::async_trait;
+use wire::call::CallStatus;
+
+/// The store's key: a number of our own that only grows.
+pub type Sequence = u64;
+
+/// An invocation taken for delivery.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lease {
+    /// Its key.
+    pub sequence: Sequence,
+    /// Attempts begun, this one included: 1 at the first.
+    pub attempt: u32,
+    /// What to deliver.
+    pub invocation: Invocation,
+}
+
+/// How a delivered invocation ended.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Outcome {
+    /// The function's HTTP status, when there was an answer.
+    pub status: Option<u16>,
+    /// What to tell a person, when it went wrong.
+    pub reason: Option<String>,
+}
+
+/// How many invocations the store holds, by state.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// Waiting or under way.
+    pub pending: u64,
+    /// Given up.
+    pub dead: u64,
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The disk is full. Nothing of the batch was kept; it works again when there is space.
+    #[error("the queue's disk is full: {0}")]
+    Full(String),
+    /// The store failed. Whether the batch was kept is unknown; say "not accepted".
+    #[error("the queue's store failed: {0}")]
+    Failed(String),
+    /// The store has been closed.
+    #[error("the queue is closed")]
+    Closed,
+}
+
+/// A durable queue. All times are milliseconds since 1970 as the caller's [`daemon::Clock`] tells them.
+///
+/// At-least-once: what was pushed comes out of [`lease`](Queue::lease) until [`finish`](Queue::finish) or
+/// [`bury`](Queue::bury) names it. A lease ends with the process: whatever was leased when a store is opened is
+/// waiting again, with the attempt counted.
+#[async_trait]
+pub trait Queue: Send + Sync + 'static {
+    /// Keeps a batch: all of it or nothing. Returns after the batch is on disk, where a power cut does not reach it.
+    async fn push(&self, batch: Vec<Invocation>) -> Result<Vec<Sequence>, QueueError>;
+
+    /// Takes at most `limit` invocations that are due at `now`, oldest first, none twice, and of one function and key
+    /// only the oldest, and none while another of that function and key is leased. Waits for nothing: empty when none
+    /// is due.
+    async fn lease(&self, limit: usize, now: u64) -> Result<Vec<Lease>, QueueError>;
+
+    /// When the next waiting invocation is due; `None` when none waits.
+    async fn next_due(&self) -> Result<Option<u64>, QueueError>;
+
+    /// Waits until something was pushed or became free to lease since the last call returned.
+    async fn pushed(&self);
+
+    /// The invocation ended: remembers its status for [`call`](Queue::call) and frees the rest.
+    async fn finish(&self, sequence: Sequence, outcome: Outcome, now: u64) -> Result<(), QueueError>;
+
+    /// The invocation goes back and is due again at `not_before`.
+    async fn retry(&self, sequence: Sequence, outcome: Outcome, not_before: u64) -> Result<(), QueueError>;
+
+    /// The invocation is given up and kept as a dead letter.
+    async fn bury(&self, sequence: Sequence, outcome: Outcome, now: u64) -> Result<(), QueueError>;
+
+    /// The newest invocation of this call id.
+    async fn call(&self, call_id: &str) -> Result<Option<CallStatus>, QueueError>;
+
+    /// Dead letters, newest first.
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<CallStatus>, QueueError>;
+
+    /// How many there are.
+    async fn counts(&self) -> Result<Counts, QueueError>;
+
+    /// Forgets finished invocations older than `before`, and dead ones older than `dead_before`. Returns how many.
+    async fn forget(&self, before: u64, dead_before: u64) -> Result<u64, QueueError>;
+
+    /// Writes what is left and closes the store.
+    async fn close(&self);
+}

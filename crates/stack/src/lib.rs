@@ -1,0 +1,1 @@
+//! Reads stack.yml as faas-cli does.

@@ -1,0 +1,2 @@
+//! Schedules to functions.
+fn main() {}

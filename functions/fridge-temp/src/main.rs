@@ -1,0 +1,2 @@
+//! Judges a fridge temperature.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Stock per sku: reserve, commit, release, restock.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Places orders: reserve, authorise, capture, commit.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Authorises, captures, voids and refunds cards.
+fn main() {}

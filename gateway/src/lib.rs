@@ -1,0 +1,1 @@
+//! HTTP in: /function, /async-function, /system.

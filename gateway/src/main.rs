@@ -1,0 +1,2 @@
+//! HTTP in: /function, /async-function, /system.
+fn main() {}

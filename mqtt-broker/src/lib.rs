@@ -1,0 +1,1 @@
+//! An MQTT broker that acknowledges an event after it is on disk.

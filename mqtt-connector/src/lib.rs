@@ -1,0 +1,1 @@
+//! MQTT topics to functions, from any broker.

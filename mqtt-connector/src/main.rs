@@ -1,0 +1,2 @@
+//! MQTT topics to functions, from any broker.
+fn main() {}

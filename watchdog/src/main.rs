@@ -1,0 +1,2 @@
+//! In front of the process in a function image: modes http, streaming, serializing.
+fn main() {}
