@@ -1,2 +1,11 @@
-//! The all-in-one: gateway, broker, connectors and local provider in one process, and its command line.
-fn main() {}
+//! The `crema` command: reads its arguments, runs what they ask for, says how it ended.
+
+use clap::Parser;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    crema::run(crema::cli::Cli::parse())
+}

@@ -1,0 +1,144 @@
+//! The rules of ARCHITECTURE.md and CONTRIBUTING.md that can be read from the tree: who may depend on whom, and how
+//! files look.
+
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The most lines a source file may have.
+const MOST_LINES: usize = 600;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+/// Package name → (folder relative to the root, normal dependencies).
+fn packages() -> BTreeMap<String, (PathBuf, BTreeSet<String>)> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| {
+            let manifest = PathBuf::from(text(&package["manifest_path"]));
+            let folder = manifest.parent().unwrap().strip_prefix(root()).unwrap().to_owned();
+            let normal = package["dependencies"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|dependency| dependency["kind"].is_null())
+                .map(|dependency| text(&dependency["name"]))
+                .collect();
+            (text(&package["name"]), (folder, normal))
+        })
+        .collect()
+}
+
+#[test]
+fn crates_never_depend_on_what_is_deployed() {
+    let packages = packages();
+    for (name, (folder, dependencies)) in packages.iter().filter(|(_, (folder, _))| folder.starts_with("crates")) {
+        for dependency in dependencies {
+            if let Some((other, _)) = packages.get(dependency) {
+                assert!(other.starts_with("crates"), "{name} ({}) depends on {dependency}", folder.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_ships_in_every_image_sees_nothing_of_the_platform() {
+    let forbidden = [
+        "daemon", "queue", "provider", "provider-local", "gateway", "gateway-client", "dispatch", "image", "stack",
+        "kube", "bollard", "rmqtt", "rumqttc", "actix-web", "opentelemetry", "sled",
+    ];
+    for (name, (folder, dependencies)) in packages() {
+        let ships = folder.starts_with("functions") || ["watchdog", "function-sdk", "forward", "wire"].contains(&name.as_str());
+        let seen: Vec<_> = forbidden.iter().filter(|other| ships && dependencies.contains(**other)).collect();
+        assert!(seen.is_empty(), "{name} depends on {seen:?}");
+    }
+}
+
+#[test]
+fn each_technology_has_one_home() {
+    for (technology, homes) in [
+        ("rmqtt", &["mqtt-broker"][..]),
+        ("rumqttc", &["mqtt-connector"]),
+        ("croner", &["cron-connector"]),
+        ("rusqlite", &["queue", "order", "payment", "inventory"]),
+        ("sled", &["queue"]),
+        ("serde-saphyr", &["stack"]),
+        ("oci-spec", &["image"]),
+        ("opentelemetry-otlp", &["daemon"]),
+    ] {
+        let users: Vec<String> = packages()
+            .into_iter()
+            .filter(|(name, (_, dependencies))| dependencies.contains(technology) && !homes.contains(&name.as_str()))
+            .map(|(name, _)| name)
+            .filter(|name| !["e2e", "bench"].contains(&name.as_str()))
+            .collect();
+        assert!(users.is_empty(), "{technology} belongs in {homes:?}, and {users:?} depend on it");
+    }
+}
+
+#[test]
+fn wire_depends_on_nothing_of_ours() {
+    let packages = packages();
+    let ours: Vec<_> = packages["wire"].1.iter().filter(|name| packages.contains_key(*name)).collect();
+    assert!(ours.is_empty(), "{ours:?}");
+}
+
+#[test]
+fn the_gateway_library_names_no_concrete_provider() {
+    for file in tracked().into_iter().filter(|file| file.starts_with("gateway/src") && !file.ends_with("main.rs")) {
+        let text = std::fs::read_to_string(root().join(&file)).unwrap();
+        assert!(!text.contains("provider_local"), "{}", file.display());
+    }
+}
+
+#[test]
+fn source_files_are_short_and_none_is_called_mod_rs() {
+    for file in tracked().into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
+        assert_ne!(file.file_name().unwrap(), "mod.rs", "{}", file.display());
+        let lines = std::fs::read_to_string(root().join(&file)).unwrap().lines().count();
+        assert!(lines <= MOST_LINES, "{} has {lines} lines; the most is {MOST_LINES}", file.display());
+    }
+}
+
+#[test]
+fn no_file_names_a_machine_it_was_written_on() {
+    // Put together here, so that this file does not hold them itself.
+    let words = [["/wo", "rk/"].concat(), ["/ro", "ot/."].concat()];
+    for file in tracked() {
+        // `.ci/run` may name its neighbours; fixtures are what a recorder wrote.
+        if file.starts_with(".ci") || file.components().any(|part| part.as_os_str() == "fixtures") {
+            continue;
+        }
+        let Ok(text) = std::fs::read_to_string(root().join(&file)) else { continue };
+        for word in &words {
+            assert!(!text.contains(word.as_str()), "{} holds {word:?}", file.display());
+        }
+    }
+}
+
+/// The files git tracks, or none outside a checkout.
+fn tracked() -> Vec<PathBuf> {
+    let output = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output().unwrap();
+    let files: Vec<PathBuf> = String::from_utf8(output.stdout)
+        .unwrap()
+        .split('\0')
+        .filter(|name| !name.is_empty())
+        .map(PathBuf::from)
+        .filter(|file| root().join(file).is_file())
+        .collect();
+    assert!(!files.is_empty() || !root().join(".git").exists(), "git lists no files");
+    files
+}
