@@ -1,1 +1,39 @@
-//! The whole system, driven from outside.
+//! The whole system, driven from outside: what the tests in `tests/` share.
+//!
+//! The tests drive the built binaries over HTTP and MQTT, as a user would. Ports are free ones, state is a temporary
+//! directory, and nothing waits for a fixed time: [`eventually`] polls for the condition.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
+pub mod binaries;
+pub mod http;
+pub mod platform;
+pub mod system;
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// How long a condition may take to come true. Generous: machines that run tests are busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Polls until `probe` gives a value, and fails with what it said last when it does not within [`PATIENCE`].
+pub async fn eventually<T, E, F>(what: &str, mut probe: impl FnMut() -> F) -> T
+where
+    E: Debug,
+    F: Future<Output = Result<T, E>>,
+{
+    let begun = Instant::now();
+    loop {
+        match probe().await {
+            Ok(value) => return value,
+            Err(last) if begun.elapsed() > PATIENCE => panic!("{what}: not within {PATIENCE:?}; last: {last:?}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(25)).await,
+        }
+    }
+}
+
+/// Says that a test did not run, and how to make it run.
+pub fn skipped(test: &str, why: &str) {
+    eprintln!("SKIPPED {test}: {why}");
+}

@@ -57,11 +57,26 @@ fn crates_never_depend_on_what_is_deployed() {
 #[test]
 fn what_ships_in_every_image_sees_nothing_of_the_platform() {
     let forbidden = [
-        "daemon", "queue", "provider", "provider-local", "gateway", "gateway-client", "dispatch", "image", "stack",
-        "kube", "bollard", "rmqtt", "rumqttc", "actix-web", "opentelemetry", "sled",
+        "daemon",
+        "queue",
+        "provider",
+        "provider-local",
+        "gateway",
+        "gateway-client",
+        "dispatch",
+        "image",
+        "stack",
+        "kube",
+        "bollard",
+        "rmqtt",
+        "rumqttc",
+        "actix-web",
+        "opentelemetry",
+        "sled",
     ];
     for (name, (folder, dependencies)) in packages() {
-        let ships = folder.starts_with("functions") || ["watchdog", "function-sdk", "forward", "wire"].contains(&name.as_str());
+        let ships =
+            folder.starts_with("functions") || ["watchdog", "function-sdk", "forward", "wire"].contains(&name.as_str());
         let seen: Vec<_> = forbidden.iter().filter(|other| ships && dependencies.contains(**other)).collect();
         assert!(seen.is_empty(), "{name} depends on {seen:?}");
     }

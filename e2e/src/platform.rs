@@ -1,0 +1,236 @@
+//! One running `crema up`.
+
+use crate::binaries::{binary, root};
+use crate::http::{Answer, Http};
+use crate::{PATIENCE, eventually};
+use serde_json::Value;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How to start it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The stack file.
+    pub stack: PathBuf,
+    /// The folder to run in.
+    pub folder: PathBuf,
+    /// More arguments.
+    pub arguments: Vec<String>,
+    /// More environment.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { stack: root().join("stack.yml"), folder: root(), arguments: Vec::new(), environment: Vec::new() }
+    }
+}
+
+impl Options {
+    /// With another argument.
+    #[must_use]
+    pub fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+}
+
+/// A state directory that goes with the test.
+#[derive(Debug)]
+pub struct State(TempDir);
+
+impl Default for State {
+    fn default() -> Self {
+        Self(tempfile::Builder::new().prefix("crema-e2e-").tempdir().unwrap())
+    }
+}
+
+impl State {
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.0.path().join("state")
+    }
+
+    /// Where the platform's output goes.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.0.path().join("crema.log")
+    }
+}
+
+/// A running platform. Dropping it kills it.
+#[derive(Debug)]
+pub struct Platform {
+    child: Child,
+    addresses: Value,
+    state: PathBuf,
+    log: PathBuf,
+    password: String,
+    /// The client to talk to it with.
+    pub http: Http,
+}
+
+impl Platform {
+    /// Starts one on free ports and waits until it says it is ready.
+    pub async fn start(state: &State, options: &Options) -> Self {
+        let mut child = spawn(state, options, &[]);
+        let ready = state.path().join("run/crema.json");
+        let pid = child.id();
+        let begun = Instant::now();
+        let addresses = loop {
+            let said: Option<Value> = std::fs::read(&ready).ok().and_then(|text| serde_json::from_slice(&text).ok());
+            if let Some(addresses) = said.filter(|addresses| addresses["pid"] == pid) {
+                break addresses;
+            }
+            let output = || std::fs::read_to_string(state.log()).unwrap_or_default();
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("crema up ended with {status}:\n{}", output());
+            }
+            // The first start builds the functions.
+            assert!(begun.elapsed() < PATIENCE * 15, "crema up is not ready:\n{}", output());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        let password = std::fs::read_to_string(state.path().join("auth/basic-auth-password")).unwrap();
+        Self { child, addresses, state: state.path(), log: state.log(), password, http: Http::default() }
+    }
+
+    /// The gateway's URL, with a path.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.addresses["gateway"].as_str().unwrap())
+    }
+
+    /// The metrics server's URL, with a path.
+    #[must_use]
+    pub fn metrics_url(&self, path: &str) -> String {
+        format!("{}{path}", self.addresses["metrics"].as_str().unwrap())
+    }
+
+    /// The MQTT broker's port.
+    #[must_use]
+    pub fn mqtt_port(&self) -> String {
+        let address = self.addresses["mqtt"].as_str().unwrap();
+        address.rsplit(':').next().unwrap().to_owned()
+    }
+
+    /// The administrator's password.
+    #[must_use]
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The process's id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has printed.
+    #[must_use]
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// A call of `/system`, with the password.
+    pub async fn system(&self, method: &str, path: &str, body: &str) -> Answer {
+        use base64::Engine;
+        let token = base64::engine::general_purpose::STANDARD.encode(format!("admin:{}", self.password));
+        let headers = [("Authorization", format!("Basic {token}")), ("Content-Type", "application/json".to_owned())];
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.http.send(method, &self.url(path), &headers, body.to_owned()).await.unwrap()
+    }
+
+    /// A function's log lines so far.
+    pub async fn logs(&self, function: &str) -> Vec<String> {
+        let answer = self.system("GET", &format!("/system/logs?name={function}&follow=false"), "").await;
+        answer
+            .text()
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter_map(|line| line["text"].as_str().map(str::to_owned))
+            .collect()
+    }
+
+    /// Waits until a function's log holds `text`.
+    pub async fn logged(&self, function: &str, text: &str) -> String {
+        eventually(&format!("{function} logs {text:?}"), || async {
+            let lines = self.logs(function).await;
+            lines.iter().find(|line| line.contains(text)).cloned().ok_or(lines)
+        })
+        .await
+    }
+
+    /// Publishes with the real `mosquitto_pub`; returns whether the broker acknowledged.
+    #[must_use]
+    pub fn publish(&self, topic: &str, message: &str, more: &[&str]) -> bool {
+        Command::new("mosquitto_pub")
+            .args(["-h", "127.0.0.1", "-p", &self.mqtt_port(), "-q", "1", "-t", topic, "-m", message])
+            .args(more)
+            .status()
+            .unwrap()
+            .success()
+    }
+
+    /// Stops it as Ctrl-C does, and says how it ended and how long it took.
+    pub async fn stop(mut self) -> (ExitStatus, Duration) {
+        let begun = Instant::now();
+        signal(self.child.id(), rustix::process::Signal::TERM);
+        let status = eventually("crema stops", || {
+            let status = self.child.try_wait().unwrap().ok_or("still running");
+            async move { status }
+        })
+        .await;
+        (status, begun.elapsed())
+    }
+
+    /// Kills it as a crash would, and waits until it is gone.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        self.child.kill().unwrap_or_default();
+        self.child.wait().map(drop).unwrap_or_default();
+        if std::thread::panicking() {
+            eprintln!("--- what crema printed ---\n{}", self.output());
+        }
+    }
+}
+
+/// Starts `crema up` without waiting for anything.
+pub fn spawn(state: &State, options: &Options, more: &[&str]) -> Child {
+    let log = File::options().create(true).append(true).open(state.log()).unwrap();
+    Command::new(binary("crema"))
+        .arg("up")
+        .args(["--state".as_ref(), state.path().as_os_str(), "-f".as_ref(), options.stack.as_os_str()])
+        .args(["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"])
+        .args(&options.arguments)
+        .args(more)
+        .env("CREMA_BUILD_PROFILE", "dev")
+        .envs(options.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir(&options.folder)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// Sends a signal to a process.
+pub fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}

@@ -1,0 +1,43 @@
+//! What the machine shows: processes, mounts, programs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The command lines of the processes that have `mark` in their environment or command line, by id.
+#[must_use]
+pub fn processes_of(mark: &Path) -> BTreeSet<(u32, String)> {
+    let mark = mark.to_string_lossy().into_owned();
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(Result::ok)
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| *pid != std::process::id())
+        .filter_map(|pid| {
+            let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
+            let environment = String::from_utf8_lossy(&read("environ")).into_owned();
+            (command.contains(&mark) || environment.contains(&mark)).then_some((pid, command))
+        })
+        .collect()
+}
+
+/// The mount table.
+#[must_use]
+pub fn mounts() -> String {
+    fs::read_to_string("/proc/self/mounts").unwrap()
+}
+
+/// A program on PATH.
+#[must_use]
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = crate::binaries::variable("PATH")?;
+    // Debian keeps brokers in sbin, which ordinary users' PATH leaves out.
+    path.split(':').chain(["/usr/sbin", "/sbin"]).map(|folder| Path::new(folder).join(name)).find(|file| file.is_file())
+}
+
+/// Whether this is root.
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
