@@ -1,2 +1,5 @@
-//! HTTP in: /function, /async-function, /system.
+//! The gateway on its own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {}
