@@ -6,8 +6,13 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod check;
 mod error;
+#[cfg(feature = "memory")]
+pub mod memory;
 mod replicas;
+#[cfg(feature = "suite")]
+pub mod suite;
 
 pub use error::ProviderError;
 pub use replicas::{Address, FunctionReplicas, Replica, ReplicaTable, TableWriter};
@@ -45,7 +50,7 @@ pub enum Deployed {
     Unchanged,
 }
 
-/// Runs functions. Every implementation passes the suite in `tests` of its crate that this crate's docs describe.
+/// Runs functions. Every implementation passes `suite` (behind the feature of that name).
 ///
 /// Names are checked by the caller ([`FunctionName`]); a namespace or secret name that does not follow
 /// [`wire::name::check_label`] and [`wire::name::check_subdomain`] is [`ProviderError::Invalid`].
