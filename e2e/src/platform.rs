@@ -55,6 +55,18 @@ impl State {
         self.0.path().join("state")
     }
 
+    /// Gives it the images of a store, once.
+    pub fn copy_images(&self, store: &Path) {
+        std::fs::create_dir_all(self.path()).unwrap();
+        let images = self.path().join("images");
+        if !images.exists() {
+            let status = Command::new("cp").arg("-r").arg(store.join("images")).arg(&images).status().unwrap();
+            assert!(status.success());
+            // The store's folder is a state directory: take its format along.
+            std::fs::copy(store.join("format"), self.path().join("format")).unwrap();
+        }
+    }
+
     /// Where the platform's output goes.
     #[must_use]
     pub fn log(&self) -> PathBuf {
