@@ -1,0 +1,144 @@
+//! What is measured: the built binaries, a running platform, haproxy.
+
+use crate::process::{Process, wait_for};
+use anyhow::{Context, ensure};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The binaries, and an image store with the functions of `stack.yml`.
+#[derive(Debug)]
+pub(crate) struct World {
+    root: PathBuf,
+    images: TempDir,
+}
+
+/// A running `crema up`.
+#[derive(Debug)]
+pub(crate) struct Platform {
+    pub(crate) process: Process,
+    pub(crate) gateway: String,
+    pub(crate) state: TempDir,
+}
+
+impl World {
+    /// Builds in the profiles that ship: `crema` and `watchdog` as released, the functions as `crema up` builds them.
+    pub(crate) fn build() -> anyhow::Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+        let status = Command::new("cargo")
+            .args(["build", "--release", "-p", "crema", "-p", "watchdog"])
+            .current_dir(&root)
+            .status()?;
+        ensure!(status.success(), "crema does not build");
+        let world = Self { images: tempfile::Builder::new().prefix("crema-bench-").tempdir()?, root };
+        // The first start builds and packs the functions.
+        world.start(world.images.path(), &[], false)?.stop()?;
+        Ok(world)
+    }
+
+    /// A released binary.
+    pub(crate) fn binary(&self, name: &str) -> PathBuf {
+        self.root.join("target/release").join(name)
+    }
+
+    /// The binary inside a function's image.
+    pub(crate) fn function(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let unpacked = self.images.path().join("images/unpacked");
+        let found = fs::read_dir(&unpacked)?
+            .filter_map(Result::ok)
+            .flat_map(|image| walk(&image.path()))
+            .find(|file| file.file_name().is_some_and(|file| file == name));
+        found.with_context(|| format!("{name} in {}", unpacked.display()))
+    }
+
+    /// The image store.
+    pub(crate) fn images(&self) -> PathBuf {
+        self.images.path().join("images")
+    }
+
+    /// A platform with the four functions, ready for calls.
+    pub(crate) fn platform(&self, environment: &[(&str, &str)], arguments: &[&str]) -> anyhow::Result<Platform> {
+        let state = tempfile::Builder::new().prefix("crema-bench-").tempdir()?;
+        for part in ["images", "format"] {
+            let copied = Command::new("cp").arg("-r").arg(self.images.path().join(part)).arg(state.path()).status()?;
+            ensure!(copied.success(), "cp {part}");
+        }
+        let mut command = self.up(state.path(), environment, true)?;
+        let process = Process::start(command.args(arguments))?;
+        let gateway = ready(&process, state.path())?;
+        Ok(Platform { process, gateway, state })
+    }
+
+    fn start(&self, state: &Path, environment: &[(&str, &str)], no_build: bool) -> anyhow::Result<Process> {
+        let process = Process::start(&mut self.up(state, environment, no_build)?)?;
+        ready(&process, state)?;
+        Ok(process)
+    }
+
+    fn up(&self, state: &Path, environment: &[(&str, &str)], no_build: bool) -> anyhow::Result<Command> {
+        let mut command = Command::new(self.binary("crema"));
+        command
+            .args(["up", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--state"])
+            .arg(state)
+            .args(no_build.then_some("--no-build"))
+            .current_dir(&self.root)
+            .env("RUST_LOG", "warn")
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        if no_build {
+            command.stderr(File::create(state.join("crema.log"))?);
+        }
+        Ok(command)
+    }
+}
+
+/// haproxy in front of one TCP port; its URL and process.
+pub(crate) fn haproxy(backend: u16) -> anyhow::Result<(Process, String, TempDir)> {
+    let folder = tempfile::tempdir()?;
+    let port = free_port()?;
+    let config = folder.path().join("haproxy.cfg");
+    fs::write(
+        &config,
+        format!(
+            "global\n  nbthread 1\n  maxconn 1000\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  \
+             timeout server 60s\n  option forwardfor\n  http-reuse always\nfrontend in\n  bind 127.0.0.1:{port}\n  \
+             http-request set-header X-Call-Id %[uuid()]\n  default_backend function\nbackend function\n  \
+             server f 127.0.0.1:{backend}\n"
+        ),
+    )?;
+    let process = Process::start(Command::new("haproxy").arg("-f").arg(&config).arg("-db").stderr(Stdio::null()))
+        .context("haproxy (Debian: apt-get install haproxy)")?;
+    await_port(port)?;
+    Ok((process, format!("http://127.0.0.1:{port}"), folder))
+}
+
+/// A port nobody has.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Waits until somebody listens.
+pub(crate) fn await_port(port: u16) -> anyhow::Result<()> {
+    wait_for("a listener", Duration::from_secs(30), || std::net::TcpStream::connect(("127.0.0.1", port)).ok()).map(drop)
+}
+
+fn ready(process: &Process, state: &Path) -> anyhow::Result<String> {
+    let file = state.join("run/crema.json");
+    wait_for("crema up", Duration::from_secs(1800), || {
+        let said: Value = serde_json::from_slice(&fs::read(&file).ok()?).ok()?;
+        (said["pid"] == process.id()).then(|| said["gateway"].as_str().map(str::to_owned))?
+    })
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    entries
+        .filter_map(Result::ok)
+        .flat_map(|entry| if entry.path().is_dir() { walk(&entry.path()) } else { vec![entry.path()] })
+        .collect()
+}
