@@ -64,7 +64,7 @@ impl Gateway {
     /// Serves until told to stop, then lets running calls end.
     pub async fn run(self, stop: Stop) -> io::Result<()> {
         let private = private(self.private)?;
-        let public = public(self.public, self.state)?;
+        let public = public(self.public, self.state, stop.clone())?;
         let (public_handle, private_handle) = (public.handle(), private.handle());
         let stopping = async {
             stop.stopped().await;
@@ -82,11 +82,14 @@ fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, Buil
     Ok(listener)
 }
 
-fn public(listener: TcpListener, state: web::Data<State>) -> io::Result<actix_web::dev::Server> {
+fn public(listener: TcpListener, state: web::Data<State>, stop: Stop) -> io::Result<actix_web::dev::Server> {
     let config = state.config.clone();
+    // What has no end of its own, such as a followed log, ends with the gateway.
+    let stop = web::Data::new(stop);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
+            .app_data(stop.clone())
             .service(web::scope("/system").wrap(from_fn(auth::require)).configure(system::routes))
             .route("/healthz", web::get().to(healthz))
             .default_service(web::to(not_found))

@@ -154,8 +154,8 @@ fn scale_labels(labels: &TextMap) -> Result<u32> {
     Ok(least.unwrap_or(1).max(1))
 }
 
-/// The most replicas a label may ask for: more is a slip of the finger, on whatever runs them.
-const MAX_REPLICAS: u32 = 1000;
+/// The most replicas a label or a client may ask for: more is a slip of the finger, on whatever runs them.
+pub const MAX_REPLICAS: u32 = 1000;
 
 fn count(labels: &TextMap, key: &str, least: u32) -> Result<Option<u32>> {
     let Some(text) = labels.get(key) else { return Ok(None) };

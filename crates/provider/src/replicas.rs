@@ -72,6 +72,13 @@ impl ReplicaTable {
         Arc::clone(&self.0.borrow())
     }
 
+    /// All of it, when it changed since this was last asked; asking costs next to nothing.
+    pub fn refreshed(&mut self) -> Option<Table> {
+        // An error means that the provider is gone: its last word stands.
+        let same = matches!(self.0.has_changed(), Ok(false));
+        (!same).then(|| Arc::clone(&self.0.borrow_and_update()))
+    }
+
     /// Waits for the next change. `false` when the provider is gone and no change will come.
     pub async fn changed(&mut self) -> bool {
         self.0.changed().await.is_ok()
