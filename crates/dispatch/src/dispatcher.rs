@@ -1,0 +1,225 @@
+//! Posts an event to every function that wants it, and says when all of it is on disk.
+
+use crate::{Event, TopicMap};
+use futures_util::StreamExt;
+use futures_util::stream;
+use gateway_client::{ClientError, FunctionList, Functions, GatewayClient, HeaderMap, HeaderValue};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use wire::{FunctionName, header};
+
+/// How many posts of one event are under way at a time.
+const POSTS_AT_A_TIME: usize = 16;
+/// How many events are under way at a time; the others wait for their turn.
+const EVENTS_AT_A_TIME: usize = 256;
+/// The first wait before an event is posted again; it doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// The longest wait before an event is posted again.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// The media type of events that say none.
+const DEFAULT_CONTENT_TYPE: &str = "text/plain";
+
+/// Posts events to the functions whose topics match. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Dispatcher(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: GatewayClient,
+    list: FunctionList,
+    content_type: HeaderValue,
+    events: Semaphore,
+    // The map of the list it was made of; held for a comparison, or for as long as making a map takes.
+    map: Mutex<Option<(Functions, Arc<TopicMap>)>>,
+}
+
+/// Why an event is not on disk for every function that wants it.
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    /// It may go well later: the event must be kept and handed over again.
+    #[error("{function}: {source}")]
+    Temporary {
+        /// Which function, the first of them.
+        function: FunctionName,
+        /// What went wrong.
+        source: ClientError,
+    },
+    /// It will never go well: handing it over again is in vain. The other functions have it.
+    #[error("{function}: the event is refused for good: {source}")]
+    Permanent {
+        /// Which function, the first of them.
+        function: FunctionName,
+        /// What was answered.
+        source: ClientError,
+    },
+    /// The topic holds control characters, which no header can carry.
+    #[error("topic {0:?} holds control characters, which no header can carry")]
+    Topic(String),
+    /// No complete list of functions is known yet.
+    #[error("the functions are not known yet: the gateway has not listed them")]
+    NotReady,
+}
+
+impl DispatchError {
+    /// Whether handing the event over again may help.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Temporary { .. } | Self::NotReady)
+    }
+}
+
+/// How one post ended, when it was not accepted.
+enum Refusal {
+    /// The function is gone.
+    Gone,
+    Temporary(ClientError),
+    Permanent(ClientError),
+}
+
+impl Dispatcher {
+    /// Posts through `client` to the functions of `list`. Events without a media type are `text/plain`.
+    #[must_use]
+    pub fn new(client: GatewayClient, list: FunctionList) -> Self {
+        Self::with_content_type(client, list, HeaderValue::from_static(DEFAULT_CONTENT_TYPE))
+    }
+
+    /// Like [`new`](Self::new), with another media type for events that say none.
+    #[must_use]
+    pub fn with_content_type(client: GatewayClient, list: FunctionList, content_type: HeaderValue) -> Self {
+        let events = Semaphore::new(EVENTS_AT_A_TIME);
+        Self(Arc::new(Inner { client, list, content_type, events, map: Mutex::default() }))
+    }
+
+    /// Waits for the first complete topic map; false when the list stopped before.
+    pub async fn ready(&self) -> bool {
+        self.0.list.first().await.is_some()
+    }
+
+    /// The topic map as it is now; `None` before the first complete one.
+    #[must_use]
+    pub fn topic_map(&self) -> Option<Arc<TopicMap>> {
+        let functions = self.0.list.current()?;
+        let mut known = self.0.map.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, map)) = &*known
+            && Arc::ptr_eq(of, &functions)
+        {
+            return Some(Arc::clone(map));
+        }
+        let map = Arc::new(TopicMap::new(&functions));
+        for problem in map.problems() {
+            let new = known.as_ref().is_none_or(|(_, known)| !known.problems().contains(problem));
+            if new {
+                tracing::warn!(problem, "A topic is no MQTT filter and is left out");
+            }
+        }
+        *known = Some((functions, Arc::clone(&map)));
+        Some(map)
+    }
+
+    /// The list of functions behind the topic map.
+    #[must_use]
+    pub fn list(&self) -> &FunctionList {
+        &self.0.list
+    }
+
+    /// Posts the event to every function that wants it, once. Ok with their number means: on disk for all of them.
+    pub async fn dispatch(&self, event: &Event) -> Result<usize, DispatchError> {
+        self.dispatch_within(event, Duration::ZERO).await
+    }
+
+    /// Like [`dispatch`](Self::dispatch), trying again what failed for now until `patience` is over. A function that
+    /// accepted is not posted to again.
+    pub async fn dispatch_within(&self, event: &Event, patience: Duration) -> Result<usize, DispatchError> {
+        let begun = Instant::now();
+        let headers = self.headers(event)?;
+        let map = self.topic_map().ok_or(DispatchError::NotReady)?;
+        let mut pending: Vec<FunctionName> = map.matches(&event.topic).into_iter().cloned().collect();
+        drop(map);
+        if pending.is_empty() {
+            return Ok(0);
+        }
+        let _turn = self.0.events.acquire().await.map_err(|_| DispatchError::NotReady)?;
+        let (mut accepted, mut refused, mut wait) = (0, None, FIRST_WAIT);
+        loop {
+            let mut failed = None;
+            let mut again = Vec::new();
+            for (function, ended) in self.post_all(pending, &headers, event).await {
+                match ended {
+                    Ok(()) => accepted += 1,
+                    Err(Refusal::Gone) => tracing::debug!(%function, "The function is gone; the event passes it by"),
+                    Err(Refusal::Permanent(source)) => refused = refused.or(Some((function, source))),
+                    Err(Refusal::Temporary(source)) => {
+                        again.push(function.clone());
+                        failed = failed.or(Some((function, source)));
+                    }
+                }
+            }
+            let Some((function, source)) = failed else { break };
+            if begun.elapsed() + wait > patience {
+                return Err(DispatchError::Temporary { function, source });
+            }
+            tracing::debug!(%function, error = %source, "The event is posted again after a while");
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+            pending = again;
+        }
+        match refused {
+            Some((function, source)) => Err(DispatchError::Permanent { function, source }),
+            None => Ok(accepted),
+        }
+    }
+
+    async fn post_all(
+        &self,
+        functions: Vec<FunctionName>,
+        headers: &HeaderMap,
+        event: &Event,
+    ) -> Vec<(FunctionName, Result<(), Refusal>)> {
+        stream::iter(functions)
+            .map(|function| async {
+                let ended = self.post(&function, headers.clone(), event).await;
+                (function, ended)
+            })
+            .buffer_unordered(POSTS_AT_A_TIME)
+            .collect()
+            .await
+    }
+
+    async fn post(&self, function: &FunctionName, headers: HeaderMap, event: &Event) -> Result<(), Refusal> {
+        match self.0.client.post_async(function, headers, event.payload.clone()).await {
+            Ok(call) => {
+                tracing::debug!(%function, %call, topic = event.topic, "The event is on disk");
+                Ok(())
+            }
+            Err(error) if error.is_not_found() => Err(self.really_gone(function, error).await),
+            Err(error) if error.is_temporary() => Err(Refusal::Temporary(error)),
+            Err(error) => Err(Refusal::Permanent(error)),
+        }
+    }
+
+    /// A 404 has two meanings: no such function, or a gateway without a queue. Only the first loses nothing.
+    async fn really_gone(&self, function: &FunctionName, error: ClientError) -> Refusal {
+        match self.0.client.functions(function.namespace()).await {
+            Ok(functions) if functions.iter().all(|known| known.name != function.name()) => Refusal::Gone,
+            _ => Refusal::Temporary(error),
+        }
+    }
+
+    fn headers(&self, event: &Event) -> Result<HeaderMap, DispatchError> {
+        let mut headers = HeaderMap::new();
+        let topic =
+            HeaderValue::from_bytes(event.topic.as_bytes()).map_err(|_| DispatchError::Topic(event.topic.clone()))?;
+        headers.insert(header::TOPIC, topic);
+        headers.insert(header::CONNECTOR, HeaderValue::from_static(event.connector));
+        let own = event.content_type.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
+        headers.insert("content-type", own.unwrap_or_else(|| self.0.content_type.clone()));
+        for (name, value) in [(header::TRACEPARENT, &event.traceparent), (header::TRACESTATE, &event.tracestate)] {
+            // A context that is no header value is no context.
+            if let Some(value) = value.as_deref().and_then(|text| HeaderValue::from_str(text).ok()) {
+                headers.insert(name, value);
+            }
+        }
+        Ok(headers)
+    }
+}
