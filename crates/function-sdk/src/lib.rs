@@ -1,1 +1,4 @@
 //! The runtime of a Rust function: serve(handler), the watchdog's contract in-process.
+
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
