@@ -12,8 +12,7 @@ const LIMIT: usize = 2 * 1024 * 1024;
 
 /// Reads `what` from the body.
 pub(super) async fn json<T: DeserializeOwned>(what: &str, payload: web::Payload, state: &State) -> Result<T, Refusal> {
-    let bytes = read(payload, state.config.read_timeout).await?;
-    serde_json::from_slice(&bytes).map_err(|error| refuse(what, &bytes, &error.to_string()))
+    parse(&read(payload, state.config.read_timeout).await?, what, ToString::to_string)
 }
 
 /// Like [`json`], but its error repeats nothing of the body.
@@ -22,11 +21,9 @@ pub(super) async fn confidential_json<T: DeserializeOwned>(
     payload: web::Payload,
     state: &State,
 ) -> Result<T, Refusal> {
-    let bytes = read(payload, state.config.read_timeout).await?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        let why = if error.is_data() { "a field has the wrong type or is missing" } else { "no valid JSON" };
-        refuse(what, &bytes, &format!("{why} at line {line} column {column}"))
+    parse(&read(payload, state.config.read_timeout).await?, what, |error| {
+        let why = if error.is_data() { "a field has the wrong type or is missing" } else { "it is not valid" };
+        format!("{why} at line {} column {}", error.line(), error.column())
     })
 }
 
@@ -37,17 +34,26 @@ pub(super) async fn optional_json<T: DeserializeOwned + Default>(
     state: &State,
 ) -> Result<T, Refusal> {
     let bytes = read(payload, state.config.read_timeout).await?;
-    if bytes.is_empty() {
-        return Ok(T::default());
-    }
-    serde_json::from_slice(&bytes).map_err(|error| refuse(what, &bytes, &error.to_string()))
+    if bytes.is_empty() { Ok(T::default()) } else { parse(&bytes, what, ToString::to_string) }
 }
 
-fn refuse(what: &str, bytes: &[u8], why: &str) -> Refusal {
+fn parse<T: DeserializeOwned>(
+    bytes: &[u8],
+    what: &str,
+    say: impl FnOnce(&serde_json::Error) -> String,
+) -> Result<T, Refusal> {
     if bytes.is_empty() {
-        return Refusal::BadRequest(format!("the request has no body: send {what} as JSON"));
+        return Err(Refusal::BadRequest(format!("the request has no body: send {what} as JSON")));
     }
-    Refusal::BadRequest(format!("the body is not {what} in JSON: {why}"))
+    let refuse = |why: &str| Refusal::BadRequest(format!("the body is not {what} in JSON: {why}"));
+    // An array would be taken as the fields in their order.
+    let blank = bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    if bytes.get(blank) == Some(&b'[') {
+        let line = bytes[..blank].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let column = bytes[..=blank].rsplit(|byte| *byte == b'\n').next().map_or(1, <[u8]>::len);
+        return Err(refuse(&format!("an object is expected, not an array, at line {line} column {column}")));
+    }
+    serde_json::from_slice(bytes).map_err(|error| refuse(&say(&error)))
 }
 
 /// The whole body.

@@ -1,0 +1,4 @@
+//! The gateway over real ports.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+mod system;
