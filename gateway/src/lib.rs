@@ -4,17 +4,31 @@
 //! provider; whoever builds a gateway brings one in [`Parts`].
 #![forbid(unsafe_code)]
 
-mod auth;
 pub mod config;
-mod counters;
-mod respond;
-mod server;
 mod state;
+
+mod server;
+
+mod call;
+mod client_body;
+mod function;
+mod invoker;
+mod scaler;
+
+mod auth;
 mod system;
+
+mod counters;
+mod metrics;
+mod respond;
+mod tls;
+mod trace;
+mod upkeep;
 
 pub use config::{Config, ConfigError, Credentials, Tls};
 pub use server::{BuildError, Gateway};
 pub use state::Parts;
+pub use tls::TlsError;
 
 /// What the gateway calls itself: `X-Served-By` and the `User-Agent` of callbacks.
 pub(crate) const PRODUCT: &str = concat!("crema/", env!("CARGO_PKG_VERSION"));

@@ -3,8 +3,9 @@
 
 use crate::PRODUCT;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
+use hyper::header::HeaderValue as CallValue;
 use provider::ProviderError;
 use queue::QueueError;
 use std::time::Duration;
@@ -42,9 +43,6 @@ pub(crate) enum Refusal {
     /// The gateway failed.
     #[error("{0}")]
     Internal(String),
-    /// This provider cannot do that.
-    #[error("{0}")]
-    NotImplemented(String),
     /// The function could not be reached or broke off.
     #[error("{0}")]
     BadGateway(String),
@@ -62,6 +60,7 @@ pub(crate) enum Refusal {
 }
 
 const CALL_ID: HeaderName = HeaderName::from_static(wire::header::CALL_ID);
+const START_TIME: HeaderName = HeaderName::from_static(wire::header::START_TIME);
 const INTERNAL: HeaderName = HeaderName::from_static(wire::header::INTERNAL);
 const SERVED_BY: HeaderName = HeaderName::from_static(wire::header::SERVED_BY);
 const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -75,13 +74,24 @@ impl Refusal {
         }
     }
 
-    /// The answer, with the call's id where there is one.
-    pub(crate) fn answer(&self, call_id: Option<&str>) -> HttpResponse {
-        let mut answer = self.error_response();
-        if let Some(call_id) = call_id.and_then(|id| HeaderValue::from_str(id).ok()) {
-            answer.headers_mut().insert(CALL_ID, call_id);
+    /// The answer.
+    pub(crate) fn answer(&self) -> HttpResponse {
+        self.error_response()
+    }
+}
+
+/// What a request gets whose handler panicked. The panic itself has been logged.
+pub(crate) fn panicked() -> HttpResponse {
+    Refusal::Internal("the gateway failed on this request; its log says why".to_owned()).answer()
+}
+
+/// Marks the answer of a call: its id, when it began, who answered.
+pub(crate) fn mark(headers: &mut HeaderMap, call_id: &CallValue, start: &CallValue) {
+    headers.insert(SERVED_BY, HeaderValue::from_static(PRODUCT));
+    for (name, value) in [(CALL_ID, call_id), (START_TIME, start)] {
+        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+            headers.insert(name, value);
         }
-        answer
     }
 }
 
@@ -97,7 +107,6 @@ impl ResponseError for Refusal {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
             Self::Queue(_) | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::GatewayTimeout(_) => StatusCode::GATEWAY_TIMEOUT,

@@ -1,19 +1,30 @@
 //! The two listeners: the public one, and the private one with metrics.
 
-use crate::auth;
 use crate::config::{Config, ConfigError};
+use crate::counters::Counters;
+use crate::invoker::Invoker;
+use crate::metrics::Metrics;
 use crate::respond::Refusal;
 use crate::state::{Parts, State};
-use crate::system;
+use crate::tls::{self, TlsError};
+use crate::{auth, function, system, upkeep};
+use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use daemon::Stop;
+use rustls::ServerConfig;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long running calls may take to end once the gateway stops.
 const DRAIN: Duration = Duration::from_secs(60);
+/// How long a client's idle connection is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Limits of the private listener.
+const PRIVATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a gateway cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +32,12 @@ pub enum BuildError {
     /// The configuration is against the rules.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Certificate or key are of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Metrics clash: a fault of the gateway.
+    #[error("the gateway's metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
     /// An address cannot be listened on.
     #[error("the gateway cannot listen on {address}: {source}; free it or give another one ({variable})")]
     Listen {
@@ -35,18 +52,26 @@ pub enum BuildError {
 
 /// A gateway with its ports bound.
 pub struct Gateway {
-    state: web::Data<State>,
+    state: Arc<State>,
     public: TcpListener,
     private: TcpListener,
+    tls: Option<ServerConfig>,
 }
 
 impl Gateway {
     /// Checks the configuration and binds the ports. Nothing is served yet.
     pub fn build(config: Config, parts: Parts) -> Result<Self, BuildError> {
         config.check()?;
+        let tls = config.tls.as_ref().map(tls::server_config).transpose()?;
         let public = bind(config.listen, crate::config::ENV_LISTEN)?;
         let private = bind(config.metrics, crate::config::ENV_METRICS)?;
-        Ok(Self { state: web::Data::new(State::new(config, parts)), public, private })
+        // A client that reads nothing keeps its connection, and the function's, no longer than this.
+        let unread = u32::try_from(config.write_timeout.as_millis()).unwrap_or(u32::MAX);
+        rustix::net::sockopt::set_tcp_user_timeout(&public, unread).unwrap_or_else(|error| {
+            tracing::warn!(%error, "write_timeout cannot be set on the listener; slow readers are not cut off");
+        });
+        let counters = counters(&config);
+        Ok(Self { state: Arc::new(State::new(config, parts, Metrics::new()?, counters)), public, private, tls })
     }
 
     /// Where clients come in.
@@ -63,59 +88,96 @@ impl Gateway {
 
     /// Serves until told to stop, then lets running calls end.
     pub async fn run(self, stop: Stop) -> io::Result<()> {
-        let private = private(self.private)?;
-        let public = public(self.public, self.state, stop.clone())?;
+        let Self { state, public, private, tls } = self;
+        let private = serve_private(private, Arc::clone(&state))?;
+        let public = serve_public(public, Arc::clone(&state), tls, stop.clone())?;
         let (public_handle, private_handle) = (public.handle(), private.handle());
         let stopping = async {
-            stop.stopped().await;
+            stop.clone().stopped().await;
             public_handle.stop(true).await;
             private_handle.stop(false).await;
         };
-        let (public, private, ()) = tokio::join!(public, private, stopping);
+        let saved = upkeep::save_counters(Arc::clone(&state), stop.clone());
+        let followed = upkeep::follow_table(Arc::clone(&state), stop.clone());
+        let (public, private, (), (), ()) = tokio::join!(public, private, stopping, saved, followed);
+        if let Some(path) = &state.config.counters {
+            state.counters.save(path)?;
+        }
         public.and(private)
     }
 }
 
 fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, BuildError> {
-    let listener = TcpListener::bind(address).map_err(|source| BuildError::Listen { address, source, variable })?;
-    listener.set_nonblocking(true).map_err(|source| BuildError::Listen { address, source, variable })?;
+    let failed = |source| BuildError::Listen { address, source, variable };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
 }
 
-fn public(listener: TcpListener, state: web::Data<State>, stop: Stop) -> io::Result<actix_web::dev::Server> {
+fn counters(config: &Config) -> Counters {
+    let Some(path) = &config.counters else { return Counters::default() };
+    Counters::load(path).unwrap_or_else(|error| {
+        tracing::warn!(%error, path = %path.display(), "the invocation counts cannot be read; counting starts anew");
+        Counters::default()
+    })
+}
+
+fn serve_public(listener: TcpListener, state: Arc<State>, tls: Option<ServerConfig>, stop: Stop) -> io::Result<Server> {
     let config = state.config.clone();
     // What has no end of its own, such as a followed log, ends with the gateway.
     let stop = web::Data::new(stop);
     let server = HttpServer::new(move || {
         App::new()
-            .app_data(state.clone())
+            .app_data(web::Data::from(Arc::clone(&state)))
             .app_data(stop.clone())
+            .app_data(Rc::new(Invoker::new(Arc::clone(&state))))
+            .service(web::scope("/function").default_service(web::to(function::handle)))
             .service(web::scope("/system").wrap(from_fn(auth::require)).configure(system::routes))
             .route("/healthz", web::get().to(healthz))
             .default_service(web::to(not_found))
     })
     .workers(config.workers)
     .tcp_nodelay(true)
-    .keep_alive(Duration::from_secs(75))
+    .keep_alive(KEEP_ALIVE)
     .client_request_timeout(config.read_timeout)
+    .h1_allow_half_closed(false)
     .shutdown_timeout(DRAIN.as_secs())
+    .disable_signals();
+    Ok(match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+        None => server.listen(listener)?,
+    }
+    .run())
+}
+
+fn serve_private(listener: TcpListener, state: Arc<State>) -> io::Result<Server> {
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::from(Arc::clone(&state)))
+            .route("/metrics", web::get().to(metrics))
+            .route("/healthz", web::get().to(healthz))
+            .default_service(web::to(not_found))
+    })
+    .workers(1)
+    .client_request_timeout(PRIVATE_TIMEOUT)
+    .shutdown_timeout(PRIVATE_TIMEOUT.as_secs())
     .disable_signals()
     .listen(listener)?;
     Ok(server.run())
 }
 
-fn private(listener: TcpListener) -> io::Result<actix_web::dev::Server> {
-    let server =
-        HttpServer::new(|| App::new().route("/healthz", web::get().to(healthz)).default_service(web::to(not_found)))
-            .workers(1)
-            .client_request_timeout(Duration::from_secs(5))
-            .disable_signals()
-            .listen(listener)?;
-    Ok(server.run())
-}
-
 async fn healthz() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("OK")
+}
+
+async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
+    let counts = match &state.queue {
+        // A queue that cannot be read leaves the other figures.
+        Some(queue) => queue.counts().await.ok(),
+        None => None,
+    };
+    let text = state.metrics.text(counts).map_err(|error| Refusal::Internal(format!("metrics: {error}")))?;
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
 }
 
 async fn not_found() -> Result<HttpResponse, Refusal> {

@@ -2,6 +2,8 @@
 
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::metrics::Metrics;
+use crate::scaler::Scaler;
 use daemon::Clock;
 use provider::Provider;
 use queue::Queue;
@@ -25,12 +27,15 @@ pub(crate) struct State {
     pub(crate) clock: Arc<dyn Clock>,
     /// Invocations by function: `invocationCount`.
     pub(crate) counters: Counters,
+    pub(crate) metrics: Metrics,
+    pub(crate) scaler: Scaler,
     pub(crate) config: Config,
 }
 
 impl State {
-    pub(crate) fn new(config: Config, parts: Parts) -> Self {
+    pub(crate) fn new(config: Config, parts: Parts, metrics: Metrics, counters: Counters) -> Self {
         let Parts { provider, queue, clock } = parts;
-        Self { provider, queue, clock, counters: Counters::default(), config }
+        let scaler = Scaler::new(Arc::clone(&provider), config.scale_wait, config.scale_max_waiting);
+        Self { provider, queue, clock, counters, metrics, scaler, config }
     }
 }

@@ -8,6 +8,7 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
@@ -33,6 +34,14 @@ impl Drop for Traces {
     }
 }
 
+static EXPORTING: AtomicBool = AtomicBool::new(false);
+
+/// Whether spans go anywhere. Where they do not, making them is work for nothing.
+#[must_use]
+pub fn exporting() -> bool {
+    EXPORTING.load(Ordering::Relaxed)
+}
+
 /// A layer without a type of its own.
 pub(crate) type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
 
@@ -54,6 +63,7 @@ where
             Resource::builder_empty().with_attribute(opentelemetry::KeyValue::new("service.name", service)).build(),
         )
         .build();
+    EXPORTING.store(true, Ordering::Relaxed);
     let layer =
         tracing_opentelemetry::layer().with_tracer(provider.tracer("crema")).with_filter(LevelFilter::INFO).boxed();
     Ok((Traces(Some(provider)), Some(layer)))

@@ -1,0 +1,143 @@
+//! What a client asks for: the function's name and what goes on to it, taken from raw bytes and never decoded.
+
+use crate::respond::Refusal;
+use actix_web::HttpRequest;
+use actix_web::http::header::HeaderMap as ClientHeaders;
+use bytes::Bytes;
+use hyper::Method;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::http::uri::PathAndQuery;
+use uuid::Uuid;
+
+pub(crate) const CALL_ID: HeaderName = HeaderName::from_static(wire::header::CALL_ID);
+pub(crate) const START_TIME: HeaderName = HeaderName::from_static(wire::header::START_TIME);
+const FORWARDED_HOST: HeaderName = HeaderName::from_static(wire::header::FORWARDED_HOST);
+const FORWARDED_FOR: HeaderName = HeaderName::from_static(wire::header::FORWARDED_FOR);
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The path of a request, taken apart.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Target<'a> {
+    /// The name as the client wrote it.
+    pub(crate) name: &'a str,
+    /// What follows it, `/` at least, with the query.
+    pub(crate) rest: std::borrow::Cow<'a, str>,
+}
+
+impl<'a> Target<'a> {
+    /// Takes `/function/NAME[/rest][?query]` apart after `prefix`, which ends in `/`.
+    pub(crate) fn of(raw: &'a str, prefix: &str) -> Option<Self> {
+        let tail = raw.strip_prefix(prefix)?;
+        let end = tail.find(['/', '?']).unwrap_or(tail.len());
+        let (name, rest) = tail.split_at(end);
+        let rest = if rest.starts_with('/') { rest.into() } else { format!("/{rest}").into() };
+        (!name.is_empty()).then_some(Self { name, rest })
+    }
+
+    /// What the function is asked for.
+    pub(crate) fn path_and_query(&self) -> Result<PathAndQuery, Refusal> {
+        PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(self.rest.as_bytes()))
+            .map_err(|error| Refusal::BadRequest(format!("the path is not one that can be passed on: {error}")))
+    }
+}
+
+/// The methods functions take.
+pub(crate) fn method(request: &HttpRequest) -> Result<Method, Refusal> {
+    Ok(match request.method().as_str() {
+        "GET" => Method::GET,
+        "POST" => Method::POST,
+        "PUT" => Method::PUT,
+        "PATCH" => Method::PATCH,
+        "DELETE" => Method::DELETE,
+        "OPTIONS" => Method::OPTIONS,
+        "HEAD" => Method::HEAD,
+        _ => return Err(Refusal::MethodNotAllowed("GET, POST, PUT, PATCH, DELETE, OPTIONS, HEAD")),
+    })
+}
+
+/// The headers that go on to the function, without those of the connection and of the body's framing; `X-Call-Id`,
+/// `X-Start-Time` and what tells of the client are in.
+pub(crate) fn headers(request: &HttpRequest, start_time: &HeaderValue) -> HeaderMap {
+    let client = request.headers();
+    let mut headers = copied(client);
+    let host = client.get(actix_web::http::header::HOST).and_then(|host| HeaderValue::from_bytes(host.as_bytes()).ok());
+    // HTTP/2 says it in the request's target.
+    let host = host.or_else(|| HeaderValue::from_str(request.uri().authority()?.as_str()).ok());
+    if let (Some(host), false) = (host, headers.contains_key(FORWARDED_HOST)) {
+        headers.insert(FORWARDED_HOST, host);
+    }
+    if !headers.contains_key(FORWARDED_PROTO) {
+        let scheme = if request.app_config().secure() { "https" } else { "http" };
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    }
+    if let Some(peer) = request.peer_addr()
+        && let Ok(value) = forwarded_for(&headers, peer.ip())
+    {
+        headers.insert(FORWARDED_FOR, value);
+    }
+    if headers.get(CALL_ID).is_none_or(HeaderValue::is_empty) {
+        headers.insert(CALL_ID, new_call_id());
+    }
+    headers.insert(START_TIME, start_time.clone());
+    headers
+}
+
+/// The peers so far and the one that sent this request.
+fn forwarded_for(
+    headers: &HeaderMap,
+    peer: std::net::IpAddr,
+) -> Result<HeaderValue, hyper::header::InvalidHeaderValue> {
+    // An IPv4 client of a dual-stack listener.
+    let mut text = peer.to_canonical().to_string();
+    if headers.contains_key(FORWARDED_FOR) {
+        let mut before: Vec<&[u8]> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+        let last = std::mem::take(&mut text);
+        before.push(last.as_bytes());
+        return HeaderValue::from_bytes(&before.join(&b", "[..]));
+    }
+    HeaderValue::from_str(&text)
+}
+
+fn copied(client: &ClientHeaders) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(client.len() + 6);
+    for (name, value) in client {
+        // The gateway has answered an Expect; Host and the length are set anew.
+        if matches!(name.as_str(), "expect" | "host" | "content-length") {
+            continue;
+        }
+        let name = HeaderName::from_bytes(name.as_str().as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
+            headers.append(name, value);
+        }
+    }
+    forward::strip_hop_by_hop(&mut headers);
+    headers
+}
+
+pub(crate) fn new_call_id() -> HeaderValue {
+    let mut buffer = Uuid::encode_buffer();
+    let text = Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
+    HeaderValue::from_str(text).expect("a UUID is letters, digits and hyphens")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_paths_stay_raw() {
+        let of = |raw| Target::of(raw, "/function/").map(|target| (target.name, target.rest.into_owned()));
+        for (raw, name, rest) in [
+            ("/function/order", "order", "/"),
+            ("/function/order/", "order", "/"),
+            ("/function/order?a=b", "order", "/?a=b"),
+            ("/function/order.shop/a%2Fb//c/./d?x=%3F&y", "order.shop", "/a%2Fb//c/./d?x=%3F&y"),
+            ("/function/order//", "order", "//"),
+        ] {
+            assert_eq!(of(raw), Some((name, rest.to_owned())), "{raw}");
+        }
+        for none in ["/function/", "/function//order", "/function/?a", "/functions/order"] {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! `/function/NAME[.NAMESPACE][/rest][?query]`: a call whose answer the client waits for.
+
+use crate::call::{self, CALL_ID, Target};
+use crate::client_body::{ClientBody, ClientError};
+use crate::invoker::{CallError, Invoker, Underway};
+use crate::respond::{self, Refusal};
+use crate::scaler::NoReplica;
+use crate::trace;
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderMap as AnswerHeaders, HeaderName as AnswerName, HeaderValue as AnswerValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use forward::{ForwardError, Reason, Response, ResponseBody};
+use futures_util::FutureExt;
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Uri};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tracing::{Instrument, Span};
+
+/// When it is worth trying again what could not be reached.
+const SOON: Duration = Duration::from_secs(1);
+/// The same for a function that is in trouble or has too many waiting.
+const LATER: Duration = Duration::from_secs(5);
+
+/// Serves one call. A panic ends this call and nothing else.
+pub(crate) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    match AssertUnwindSafe(serve(&request, payload)).catch_unwind().await {
+        Ok(answer) => answer,
+        Err(_panic) => respond::panicked(),
+    }
+}
+
+async fn serve(request: &HttpRequest, payload: web::Payload) -> HttpResponse {
+    let Some(invoker) = request.app_data::<Rc<Invoker>>() else {
+        return Refusal::Internal("the gateway's worker was not set up".to_owned()).answer();
+    };
+    let start = HeaderValue::from(start_time(invoker));
+    let mut headers = call::headers(request, &start);
+    let call_id = headers.get(CALL_ID).cloned().unwrap_or_else(call::new_call_id);
+    let mut answer = match begin(invoker, request) {
+        Ok(begun) => {
+            let span = begun.span(&headers, &call_id);
+            trace::pass_on(&span, &mut headers);
+            run(begun, request, headers, payload).instrument(span).await
+        }
+        Err(refusal) => refusal.answer(),
+    };
+    respond::mark(answer.headers_mut(), &call_id, &start);
+    answer
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn start_time(invoker: &Invoker) -> u64 {
+    u64::try_from(invoker.state().clock.now().as_nanosecond()).unwrap_or(0)
+}
+
+/// A call whose function is known.
+struct Begun {
+    invoker: Rc<Invoker>,
+    underway: Underway,
+    method: Method,
+    path: hyper::http::uri::PathAndQuery,
+}
+
+fn begin(invoker: &Rc<Invoker>, request: &HttpRequest) -> Result<Begun, Refusal> {
+    let method = call::method(request)?;
+    let raw = request.uri().path_and_query().map_or("/", |raw| raw.as_str());
+    let target = Target::of(raw, "/function/").ok_or_else(|| no_function(""))?;
+    let path = target.path_and_query()?;
+    let function = invoker.function(target.name).ok_or_else(|| no_function(target.name))?;
+    Ok(Begun { underway: function.begin(invoker), invoker: Rc::clone(invoker), method, path })
+}
+
+/// What whoever names a function that is not there is told.
+pub(crate) fn no_function(name: &str) -> Refusal {
+    let shown: String = name.chars().take(130).collect();
+    Refusal::NotFound(format!(
+        "no function {shown:?} is deployed: see `faas-cli list` for those that are, and `faas-cli deploy` to add one"
+    ))
+}
+
+impl Begun {
+    /// The call's span; none when nobody collects spans.
+    fn span(&self, headers: &hyper::HeaderMap, call_id: &HeaderValue) -> Span {
+        if !daemon::trace::exporting() {
+            return Span::none();
+        }
+        let call_id = call_id.to_str().unwrap_or_default();
+        let span =
+            tracing::info_span!("invoke", function = %self.underway.function.name, call_id, method = %self.method);
+        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
+        trace::set_parent(&span, text(trace::PARENT), text(trace::STATE));
+        span
+    }
+}
+
+async fn run(begun: Begun, request: &HttpRequest, headers: hyper::HeaderMap, payload: web::Payload) -> HttpResponse {
+    let Begun { invoker, mut underway, method, path } = begun;
+    let config = &invoker.state().config;
+    let mut body = match ClientBody::read(request.headers(), payload, config.read_timeout).await {
+        Ok(body) => body,
+        Err(error) => return refuse(&mut underway, error.into()),
+    };
+    let mut headers = Some(headers);
+    let uri = Uri::from(path);
+    let repeatable = matches!(body, ClientBody::Small(_));
+    let response = invoker.call(&underway.function, config.upstream_timeout, |endpoint| {
+        let mut made = Request::new(body.take()?);
+        *made.method_mut() = method.clone();
+        *made.uri_mut() = uri.clone();
+        *made.headers_mut() = if repeatable { headers.clone()? } else { headers.take()? };
+        made.headers_mut().insert(HOST, endpoint.host.clone());
+        if !made.headers().contains_key(USER_AGENT) {
+            made.headers_mut().insert(USER_AGENT, HeaderValue::from_static(crate::PRODUCT));
+        }
+        Some(made)
+    });
+    match response.await {
+        Ok(response) => answer(response, &method, request, underway),
+        Err(error) => {
+            tracing::debug!(function = %underway.function.name, %error, "call failed");
+            refuse(&mut underway, refusal(&error))
+        }
+    }
+}
+
+fn refuse(underway: &mut Underway, refusal: Refusal) -> HttpResponse {
+    let answer = refusal.answer();
+    underway.answered(answer.status().as_u16());
+    answer
+}
+
+/// Which answer a failed call gets.
+pub(crate) fn refusal(error: &CallError) -> Refusal {
+    let text = error.to_string();
+    match error {
+        CallError::NoReplica(NoReplica::Gone(_)) => Refusal::NotFound(text),
+        CallError::NoReplica(NoReplica::TooLate { .. }) => Refusal::GatewayTimeout(text),
+        CallError::NoReplica(_) => Refusal::Unavailable { text, retry_after: Some(LATER) },
+        CallError::Forward { error: ForwardError { reason, .. }, function } => {
+            let logs = format!("{text}; see `faas-cli logs {}`", function.name());
+            match reason {
+                Reason::Connect(_) => Refusal::Unavailable { text: logs, retry_after: Some(SOON) },
+                Reason::TimedOut(_) => Refusal::GatewayTimeout(format!(
+                    "{text} (upstream_timeout); call it asynchronously at /async-function/{}, or allow it more time",
+                    function.name()
+                )),
+                Reason::RequestBody(cause) => match ClientError::within(&**cause) {
+                    Some(client) => client.clone().into(),
+                    None => Refusal::BadGateway(logs),
+                },
+                Reason::Closed(_) | Reason::Broken(_) => Refusal::BadGateway(logs),
+            }
+        }
+    }
+}
+
+/// The function's answer as the client gets it.
+fn answer(response: Response, method: &Method, request: &HttpRequest, mut underway: Underway) -> HttpResponse {
+    let Response { status, headers, body } = response;
+    underway.answered(status.as_u16());
+    let code = StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+    let bodyless = code == StatusCode::NO_CONTENT || code == StatusCode::NOT_MODIFIED;
+    let mut answer = HttpResponse::new(code);
+    copy(&headers, answer.headers_mut());
+    if !bodyless && !headers.contains_key(CONTENT_TYPE) {
+        let like = request.headers().get(actix_web::http::header::CONTENT_TYPE).cloned();
+        answer.headers_mut().insert(
+            actix_web::http::header::CONTENT_TYPE,
+            like.unwrap_or_else(|| AnswerValue::from_static("text/plain; charset=utf-8")),
+        );
+    }
+    let size = match body.length() {
+        _ if bodyless => BodySize::None,
+        Some(length) => BodySize::Sized(length),
+        None if *method == Method::HEAD => BodySize::None,
+        None => BodySize::Stream,
+    };
+    answer.set_body(Answer { body, size, _underway: underway }).map_into_boxed_body()
+}
+
+fn copy(from: &hyper::HeaderMap, to: &mut AnswerHeaders) {
+    for (name, value) in from {
+        let name = AnswerName::from_bytes(name.as_str().as_bytes());
+        if let (Ok(name), Ok(value)) = (name, AnswerValue::from_bytes(value.as_bytes())) {
+            to.append(name, value);
+        }
+    }
+}
+
+/// A body on its way to the client; the call has ended when it is dropped.
+struct Answer {
+    body: ResponseBody,
+    size: BodySize,
+    _underway: Underway,
+}
+
+impl MessageBody for Answer {
+    type Error = ForwardError;
+
+    fn size(&self) -> BodySize {
+        self.size
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ForwardError>>> {
+        let polled = self.body.poll_chunk(context);
+        if let Poll::Ready(Some(Err(error))) = &polled {
+            tracing::warn!(%error, "an answer broke off");
+        }
+        polled
+    }
+}

@@ -1,0 +1,256 @@
+//! A call's way to a replica: function -> scaler -> balancer -> forward. One for each thread, without locks.
+
+use crate::counters::Counter;
+use crate::metrics::{FunctionMetrics, seconds};
+use crate::scaler::NoReplica;
+use crate::state::State;
+use forward::{Body, ForwardError, Limits, Pool, Response, Settings, Target, Upstream};
+use hyper::Request;
+use hyper::header::HeaderValue;
+use prometheus::{Histogram, IntCounter};
+use provider::{Address, FunctionReplicas, ReplicaTable};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wire::FunctionName;
+
+/// How long a call waits for the replica table to change when no replica in it can be connected to: the provider is
+/// about to find out.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Why a call did not get an answer of the function.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error(transparent)]
+    NoReplica(#[from] NoReplica),
+    #[error("the gateway could not get an answer of {function}: {error}")]
+    Forward { function: FunctionName, error: ForwardError },
+}
+
+/// Calls functions from one thread.
+pub(crate) struct Invoker {
+    state: Arc<State>,
+    pool: Pool,
+    table: RefCell<ReplicaTable>,
+    known: RefCell<Arc<HashMap<FunctionName, Arc<FunctionReplicas>>>>,
+    /// By the name as callers write it. Holds deployed functions only, so it does not grow with what is asked for.
+    functions: RefCell<HashMap<Box<str>, Rc<Function>>>,
+}
+
+/// A deployed function as one thread sees it, until something about it changes.
+pub(crate) struct Function {
+    pub(crate) name: FunctionName,
+    pub(crate) replicas: Arc<FunctionReplicas>,
+    label: String,
+    endpoints: Vec<Endpoint>,
+    next: Cell<usize>,
+    counter: Arc<Counter>,
+    metrics: FunctionMetrics,
+    ended: RefCell<Vec<(u16, IntCounter, Histogram)>>,
+}
+
+/// A replica.
+pub(crate) struct Endpoint {
+    target: Rc<Target>,
+    /// The function's own address, for `Host`.
+    pub(crate) host: HeaderValue,
+}
+
+impl Invoker {
+    /// One for this thread, which must be inside a `LocalSet`.
+    pub(crate) fn new(state: Arc<State>) -> Self {
+        let settings = Settings { idle_per_upstream: state.config.idle_per_host, ..Settings::default() };
+        let mut table = state.provider.replicas();
+        let known = table.refreshed().unwrap_or_else(|| table.snapshot());
+        Self {
+            state,
+            pool: Pool::new(settings),
+            table: RefCell::new(table),
+            known: RefCell::new(known),
+            functions: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    /// The function that a caller names; `None` when none of that name is deployed.
+    pub(crate) fn function(&self, text: &str) -> Option<Rc<Function>> {
+        self.refresh();
+        if let Some(function) = self.functions.borrow().get(text) {
+            return Some(Rc::clone(function));
+        }
+        let name: FunctionName = text.parse().ok()?;
+        let replicas = Arc::clone(self.known.borrow().get(&name)?);
+        let function = Rc::new(self.make(name, replicas));
+        self.functions.borrow_mut().insert(text.into(), Rc::clone(&function));
+        Some(function)
+    }
+
+    fn knows(&self, name: &FunctionName) -> bool {
+        self.refresh();
+        self.known.borrow().contains_key(name)
+    }
+
+    /// Forgets what the table says otherwise by now.
+    fn refresh(&self) {
+        let Some(table) = self.table.borrow_mut().refreshed() else { return };
+        self.functions.borrow_mut().retain(|_, function| {
+            table.get(&function.name).is_some_and(|replicas| Arc::ptr_eq(replicas, &function.replicas))
+        });
+        *self.known.borrow_mut() = table;
+    }
+
+    fn make(&self, name: FunctionName, replicas: Arc<FunctionReplicas>) -> Function {
+        let endpoint = |address: &Address| {
+            let upstream = match address {
+                Address::Tcp(address) => Upstream::Tcp(*address),
+                Address::Unix(path) => Upstream::Unix(path.as_path().into()),
+            };
+            let host = HeaderValue::try_from(upstream.host()).expect("an address is a valid header value");
+            Endpoint { target: self.pool.target(&upstream), host }
+        };
+        let label = name.to_string();
+        Function {
+            endpoints: replicas.ready.iter().map(|replica| endpoint(&replica.address)).collect(),
+            next: Cell::new(0),
+            counter: self.state.counters.of(&name),
+            metrics: self.state.metrics.function(&label),
+            ended: RefCell::default(),
+            label,
+            replicas,
+            name,
+        }
+    }
+
+    /// Calls a function. `request` makes the request for the replica chosen; it is called again when that is safe
+    /// (see [`Target::send`]) and returns `None` when it cannot be made again.
+    pub(crate) async fn call(
+        &self,
+        function: &Rc<Function>,
+        limit: Duration,
+        mut request: impl FnMut(&Endpoint) -> Option<Request<Body>>,
+    ) -> Result<Response, CallError> {
+        let limits = Limits { total: limit, ..Limits::default() };
+        let mut current = Rc::clone(function);
+        let mut settled = false;
+        loop {
+            if current.endpoints.is_empty() {
+                current = self.wait(&current).await?;
+            }
+            match current.send(limits, &mut request).await {
+                Ok(response) => return Ok(response),
+                Err(error) if error.nothing_sent() && !settled => {
+                    settled = true;
+                    tracing::debug!(function = %current.label, %error, "no replica can be connected to");
+                    current = self.settle(&current).await?;
+                }
+                Err(error) => return Err(CallError::Forward { function: current.name.clone(), error }),
+            }
+        }
+    }
+
+    /// Waits for a replica.
+    async fn wait(&self, function: &Function) -> Result<Rc<Function>, CallError> {
+        let began = Instant::now();
+        let waited = self.state.scaler.ready(&function.name, &self.state.metrics).await;
+        function.metrics.cold_waits.observe(seconds(began.elapsed()));
+        waited?;
+        self.function(&function.label).ok_or_else(|| NoReplica::Gone(function.name.clone()).into())
+    }
+
+    /// Waits until the table says something else of a function whose replicas are not there.
+    async fn settle(&self, function: &Function) -> Result<Rc<Function>, CallError> {
+        let mut table = self.table.borrow().clone();
+        let before = Arc::clone(&function.replicas);
+        let changed = table.wait_for(&function.name, move |known| known != Some(&*before));
+        drop(tokio::time::timeout(SETTLE, changed).await);
+        self.function(&function.label).ok_or_else(|| NoReplica::Gone(function.name.clone()).into())
+    }
+}
+
+impl Function {
+    /// Tries the replicas, the least busy first, until one can be connected to.
+    async fn send(
+        &self,
+        limits: Limits,
+        request: &mut impl FnMut(&Endpoint) -> Option<Request<Body>>,
+    ) -> Result<Response, ForwardError> {
+        let first = self.least_busy();
+        let count = self.endpoints.len();
+        let mut tried = 0;
+        loop {
+            let endpoint = &self.endpoints[(first + tried) % count];
+            tried += 1;
+            match endpoint.target.send(limits, || request(endpoint)).await {
+                Err(error) if error.nothing_sent() && tried < count => {
+                    tracing::debug!(function = %self.label, %error, "trying another replica");
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// The replica with the fewest calls of this thread, starting at another one each time.
+    fn least_busy(&self) -> usize {
+        let count = self.endpoints.len();
+        if count == 1 {
+            return 0;
+        }
+        let start = self.next.get();
+        self.next.set((start + 1) % count);
+        let order = (0..count).map(|offset| (start + offset) % count);
+        order.min_by_key(|index| self.endpoints[*index].target.in_flight()).unwrap_or(0)
+    }
+
+    /// A call begins.
+    pub(crate) fn begin(self: &Rc<Self>, invoker: &Rc<Invoker>) -> Underway {
+        self.metrics.started.inc();
+        Underway { function: Rc::clone(self), invoker: Rc::clone(invoker), began: Instant::now(), code: CLIENT_GONE }
+    }
+
+    fn ended(&self, code: u16, invoker: &Invoker, took: Duration) {
+        self.counter.increment();
+        let mut ended = self.ended.borrow_mut();
+        let index = match ended.iter().position(|(known, ..)| *known == code) {
+            Some(index) => index,
+            // Deleted while the call ran: its series are gone and must not come back.
+            None if !invoker.knows(&self.name) => return,
+            None => {
+                let (total, seconds) = invoker.state.metrics.ended(&self.label, code);
+                ended.push((code, total, seconds));
+                ended.len() - 1
+            }
+        };
+        let (_, total, histogram) = &ended[index];
+        total.inc();
+        histogram.observe(seconds(took));
+    }
+}
+
+/// What is counted when a client leaves before there is an answer (nginx's code for it; no client sees it).
+const CLIENT_GONE: u16 = 499;
+
+/// A call that has begun; counted when it is dropped.
+pub(crate) struct Underway {
+    pub(crate) function: Rc<Function>,
+    invoker: Rc<Invoker>,
+    began: Instant,
+    code: u16,
+}
+
+impl Underway {
+    /// The status the caller gets.
+    pub(crate) fn answered(&mut self, code: u16) {
+        self.code = code;
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.function.ended(self.code, &self.invoker, self.began.elapsed());
+    }
+}

@@ -1,0 +1,117 @@
+//! What Prometheus is told, under OpenFaaS's names.
+//!
+//! Only deployed functions get a label: a name that a client makes up leaves no trace, and a deleted function's series
+//! go with it.
+
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
+};
+use queue::Counts;
+use std::time::Duration;
+
+const FUNCTION: &str = "function_name";
+const CODE: &str = "code";
+
+/// All series.
+pub(crate) struct Metrics {
+    registry: Registry,
+    started: IntCounterVec,
+    total: IntCounterVec,
+    seconds: HistogramVec,
+    replicas: GaugeVec,
+    cold_waits: HistogramVec,
+    pub(crate) cold_waiting: IntGauge,
+    queue_pending: IntGauge,
+    queue_dead: IntGauge,
+}
+
+/// One function's series, looked up once.
+pub(crate) struct FunctionMetrics {
+    pub(crate) started: IntCounter,
+    pub(crate) cold_waits: Histogram,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let histogram = |name: &str, help: &str, labels: &[&str]| {
+            let histogram = HistogramVec::new(HistogramOpts::new(name, help), labels)?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok::<_, prometheus::Error>(histogram)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let replicas = GaugeVec::new(Opts::new("gateway_service_count", "Replicas wanted."), &[FUNCTION])?;
+        registry.register(Box::new(replicas.clone()))?;
+        Ok(Self {
+            started: counter("gateway_function_invocation_started", "Calls begun.", &[FUNCTION])?,
+            total: counter("gateway_function_invocation_total", "Calls ended.", &[FUNCTION, CODE])?,
+            seconds: histogram("gateway_functions_seconds", "How long calls took.", &[FUNCTION, CODE])?,
+            cold_waits: histogram(
+                "gateway_cold_wait_seconds",
+                "How long calls waited because no replica was ready.",
+                &[FUNCTION],
+            )?,
+            cold_waiting: gauge("gateway_cold_waiting", "Calls that wait for a replica.")?,
+            queue_pending: gauge("gateway_queue_pending", "Asynchronous calls waiting or under way.")?,
+            queue_dead: gauge("gateway_queue_dead", "Asynchronous calls given up.")?,
+            replicas,
+            registry,
+        })
+    }
+
+    /// A deployed function's series.
+    pub(crate) fn function(&self, name: &str) -> FunctionMetrics {
+        FunctionMetrics {
+            started: self.started.with_label_values(&[name]),
+            cold_waits: self.cold_waits.with_label_values(&[name]),
+        }
+    }
+
+    /// A deployed function's series of one status code.
+    pub(crate) fn ended(&self, name: &str, code: u16) -> (IntCounter, Histogram) {
+        let code = code.to_string();
+        let labels = [name, code.as_str()];
+        (self.total.with_label_values(&labels), self.seconds.with_label_values(&labels))
+    }
+
+    pub(crate) fn replicas(&self, name: &str) -> Gauge {
+        self.replicas.with_label_values(&[name])
+    }
+
+    /// Forgets a deleted function.
+    pub(crate) fn forget(&self, name: &str) {
+        // An error says that there was nothing to forget.
+        self.started.remove_label_values(&[name]).unwrap_or_default();
+        self.cold_waits.remove_label_values(&[name]).unwrap_or_default();
+        self.replicas.remove_label_values(&[name]).unwrap_or_default();
+        for code in 100..1000_u16 {
+            let code = code.to_string();
+            self.total.remove_label_values(&[name, code.as_str()]).unwrap_or_default();
+            self.seconds.remove_label_values(&[name, code.as_str()]).unwrap_or_default();
+        }
+    }
+
+    /// The text of a scrape.
+    pub(crate) fn text(&self, queue: Option<Counts>) -> Result<String, prometheus::Error> {
+        if let Some(Counts { pending, dead }) = queue {
+            self.queue_pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
+            self.queue_dead.set(i64::try_from(dead).unwrap_or(i64::MAX));
+        }
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// Seconds as Prometheus wants them.
+pub(crate) fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}

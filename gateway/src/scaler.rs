@@ -1,0 +1,148 @@
+//! Makes replicas for calls that find none: one wish however many wait, and not too many wait.
+
+use crate::metrics::Metrics;
+use provider::{FunctionReplicas, Provider, ProviderError, ReplicaTable};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, timeout_at};
+use wire::FunctionName;
+
+/// How long a call waits for a function that is known to be in trouble: long enough for one more start.
+const TROUBLE_WAIT: Duration = Duration::from_secs(5);
+
+/// Why there is no replica.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoReplica {
+    #[error("function {0} was deleted while the call waited for a replica")]
+    Gone(FunctionName),
+    #[error(
+        "{waiting} calls wait for a replica of {name} already, which is the most (scale_max_waiting); try again soon"
+    )]
+    TooMany { name: FunctionName, waiting: usize },
+    #[error("the gateway could not start {name}: {reason}; see `faas-cli describe` and the provider's log")]
+    NotStarted { name: FunctionName, reason: Arc<ProviderError> },
+    #[error("no replica of {name} gets ready: {trouble}; see `faas-cli logs {}`", name.name())]
+    Trouble { name: FunctionName, trouble: String },
+    #[error(
+        "no replica of {name} got ready within {} (scale_wait); see `faas-cli logs {}`",
+        wire::duration::format(*.limit),
+        name.name()
+    )]
+    TooLate { name: FunctionName, limit: Duration },
+}
+
+/// Brings functions up from zero.
+pub(crate) struct Scaler {
+    provider: Arc<dyn Provider>,
+    table: ReplicaTable,
+    limit: Duration,
+    max_waiting: usize,
+    // A std mutex: held for a look-up only.
+    cold: Mutex<HashMap<FunctionName, Cold>>,
+}
+
+/// Calls waiting for one function.
+#[derive(Default)]
+struct Cold {
+    waiting: usize,
+    wish: Wish,
+}
+
+/// One wish for a replica, and what became of it.
+type Wish = Arc<OnceCell<Result<(), Arc<ProviderError>>>>;
+
+/// One waiting call.
+struct Waiting<'a> {
+    scaler: &'a Scaler,
+    metrics: &'a Metrics,
+    name: &'a FunctionName,
+    wish: Wish,
+}
+
+impl Scaler {
+    pub(crate) fn new(provider: Arc<dyn Provider>, limit: Duration, max_waiting: usize) -> Self {
+        let table = provider.replicas();
+        Self { provider, table, limit, max_waiting, cold: Mutex::default() }
+    }
+
+    /// Waits until a replica is ready, wishing for one if none is wanted yet.
+    pub(crate) async fn ready(&self, name: &FunctionName, metrics: &Metrics) -> Result<(), NoReplica> {
+        let mut table = self.table.clone();
+        let waiting = self.enter(name, metrics)?;
+        let deadline = Instant::now() + self.limit;
+        // Whoever comes first wishes. Should its client leave, the next one takes over.
+        let wish = waiting.wish.get_or_init(|| self.wish(name));
+        match timeout_at(deadline, wish).await {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => {
+                return Err(NoReplica::NotStarted { name: name.clone(), reason: Arc::clone(reason) });
+            }
+            Err(_) => return Err(NoReplica::TooLate { name: name.clone(), limit: self.limit }),
+        }
+        let ready_or_gone = |function: Option<&FunctionReplicas>| function.is_none_or(|known| !known.ready.is_empty());
+        let patience = Instant::now() + TROUBLE_WAIT;
+        if patience < deadline {
+            if timeout_at(patience, table.wait_for(name, ready_or_gone)).await.is_ok() {
+                return self.arrived(name);
+            }
+            let ready_or_trouble = |function: Option<&FunctionReplicas>| {
+                ready_or_gone(function) || function.is_some_and(|known| known.trouble.is_some())
+            };
+            drop(timeout_at(deadline, table.wait_for(name, ready_or_trouble)).await);
+        } else {
+            drop(timeout_at(deadline, table.wait_for(name, ready_or_gone)).await);
+        }
+        self.arrived(name)
+    }
+
+    /// What the wait led to.
+    fn arrived(&self, name: &FunctionName) -> Result<(), NoReplica> {
+        let Some(function) = self.table.get(name) else { return Err(NoReplica::Gone(name.clone())) };
+        match (function.ready.is_empty(), &function.trouble) {
+            (false, _) => Ok(()),
+            (true, Some(trouble)) => Err(NoReplica::Trouble { name: name.clone(), trouble: trouble.clone() }),
+            (true, None) => Err(NoReplica::TooLate { name: name.clone(), limit: self.limit }),
+        }
+    }
+
+    async fn wish(&self, name: &FunctionName) -> Result<(), Arc<ProviderError>> {
+        let Some(function) = self.table.get(name) else { return Ok(()) };
+        if function.desired > 0 {
+            return Ok(());
+        }
+        let at_least = function.at_least.max(1);
+        tracing::info!(function = %name, replicas = at_least, "scaling from zero");
+        self.provider.scale(name, at_least).await.map_err(|error| {
+            tracing::error!(function = %name, error = &error as &dyn std::error::Error, "scaling from zero failed");
+            Arc::new(error)
+        })
+    }
+
+    fn enter<'a>(&'a self, name: &'a FunctionName, metrics: &'a Metrics) -> Result<Waiting<'a>, NoReplica> {
+        let mut cold = self.cold.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = cold.entry(name.clone()).or_default();
+        if entry.waiting >= self.max_waiting {
+            return Err(NoReplica::TooMany { name: name.clone(), waiting: entry.waiting });
+        }
+        entry.waiting += 1;
+        metrics.cold_waiting.inc();
+        Ok(Waiting { scaler: self, metrics, name, wish: Arc::clone(&entry.wish) })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.metrics.cold_waiting.dec();
+        let mut cold = self.scaler.cold.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = cold.get_mut(self.name) else { return };
+        entry.waiting -= 1;
+        if entry.waiting == 0 {
+            cold.remove(self.name);
+        } else if self.wish.initialized() && Arc::ptr_eq(&entry.wish, &self.wish) {
+            // Whoever comes from now on must not take this wish's outcome for an answer to theirs.
+            entry.wish = Wish::default();
+        }
+    }
+}

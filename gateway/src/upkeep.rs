@@ -1,0 +1,53 @@
+//! What goes on beside the calls: the counters are saved, and what is told of functions follows the replica table.
+
+use crate::state::State;
+use daemon::Stop;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use wire::FunctionName;
+
+/// How often counters that changed are saved: a kill may lose as much.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Saves the counters until the gateway stops, and once more then.
+pub(crate) async fn save_counters(state: Arc<State>, mut stop: Stop) {
+    let Some(path) = state.config.counters.clone() else { return };
+    let mut told = false;
+    loop {
+        let stopped = tokio::time::timeout(SAVE_EVERY, stop.wait()).await.is_ok();
+        match state.counters.save(&path) {
+            Ok(()) => told = false,
+            Err(error) if !told => {
+                told = true;
+                tracing::warn!(%error, path = %path.display(), "the invocation counts cannot be saved");
+            }
+            Err(_) => {}
+        }
+        if stopped {
+            return;
+        }
+    }
+}
+
+/// Keeps `gateway_service_count` right and forgets deleted functions, until the gateway stops.
+pub(crate) async fn follow_table(state: Arc<State>, mut stop: Stop) {
+    let mut table = state.provider.replicas();
+    let mut known: HashSet<FunctionName> = HashSet::new();
+    loop {
+        let now = table.refreshed().unwrap_or_else(|| table.snapshot());
+        for (name, function) in now.iter() {
+            state.metrics.replicas(&name.to_string()).set(f64::from(function.desired));
+        }
+        for gone in known.iter().filter(|name| !now.contains_key(*name)) {
+            state.metrics.forget(&gone.to_string());
+            state.counters.forget(gone);
+        }
+        known = now.keys().cloned().collect();
+        drop(now);
+        tokio::select! {
+            alive = table.changed() => if !alive { return },
+            () = stop.wait() => return,
+        }
+    }
+}
