@@ -1,4 +1,6 @@
 //! The gateway over real ports.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod invoke;
+mod stage;
 mod system;
