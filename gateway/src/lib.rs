@@ -9,6 +9,7 @@ mod state;
 
 mod server;
 
+mod async_function;
 mod call;
 mod client_body;
 mod function;

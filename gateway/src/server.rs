@@ -7,7 +7,7 @@ use crate::metrics::Metrics;
 use crate::respond::Refusal;
 use crate::state::{Parts, State};
 use crate::tls::{self, TlsError};
-use crate::{auth, function, system, upkeep};
+use crate::{async_function, auth, function, system, upkeep};
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, web};
@@ -132,6 +132,7 @@ fn serve_public(listener: TcpListener, state: Arc<State>, tls: Option<ServerConf
             .app_data(stop.clone())
             .app_data(Rc::new(Invoker::new(Arc::clone(&state))))
             .service(web::scope("/function").default_service(web::to(function::handle)))
+            .service(web::scope("/async-function").default_service(web::to(async_function::handle)))
             .service(web::scope("/system").wrap(from_fn(auth::require)).configure(system::routes))
             .route("/healthz", web::get().to(healthz))
             .default_service(web::to(not_found))
