@@ -59,13 +59,16 @@ pub enum DispatchError {
     /// No complete list of functions is known yet.
     #[error("the functions are not known yet: the gateway has not listed them")]
     NotReady,
+    /// The caller's own limit passed first. Some functions may have the event.
+    #[error("not on disk within {0:?}")]
+    Late(Duration),
 }
 
 impl DispatchError {
     /// Whether handing the event over again may help.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Temporary { .. } | Self::NotReady)
+        matches!(self, Self::Temporary { .. } | Self::NotReady | Self::Late(_))
     }
 }
 
