@@ -1,2 +1,9 @@
-//! Authorises, captures, voids and refunds cards.
-fn main() {}
+//! Cards, as a function.
+
+use function_sdk::serve_with;
+use payment::Payments;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    serve_with(Payments::open)
+}
