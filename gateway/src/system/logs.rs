@@ -66,7 +66,8 @@ mod tests {
     async fn a_silent_log_is_kept_open_with_empty_lines() {
         let line = LogLine { name: "a".to_owned(), text: "one\ntwo".to_owned(), ..LogLine::default() };
         let lines = stream::iter([line]).chain(stream::pending()).boxed();
-        let chunks: Vec<_> = written(lines, Duration::from_millis(1)).take(3).map(|chunk| chunk.unwrap()).collect().await;
+        let chunks: Vec<_> =
+            written(lines, Duration::from_millis(1)).take(3).map(|chunk| chunk.unwrap()).collect().await;
         assert!(chunks[0].ends_with(b"}\n") && chunks[0].iter().filter(|byte| **byte == b'\n').count() == 1);
         assert_eq!(&chunks[1..], ["\n", "\n"]);
     }
