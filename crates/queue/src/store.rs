@@ -2,6 +2,7 @@
 
 use crate::Invocation;
 use async_trait::async_trait;
+use wire::FunctionName;
 use wire::call::CallStatus;
 
 /// The store's key: a number of our own that only grows.
@@ -60,10 +61,10 @@ pub trait Queue: Send + Sync + 'static {
     /// Keeps a batch: all of it or nothing. Returns after the batch is on disk, where a power cut does not reach it.
     async fn push(&self, batch: Vec<Invocation>) -> Result<Vec<Sequence>, QueueError>;
 
-    /// Takes at most `limit` invocations that are due at `now`, oldest first, none twice, and of one function and key
-    /// only the oldest, and none while another of that function and key is leased. Waits for nothing: empty when none
-    /// is due.
-    async fn lease(&self, limit: usize, now: u64) -> Result<Vec<Lease>, QueueError>;
+    /// Takes at most `limit` invocations that are due at `now`, and none of the functions in `full`. Functions share
+    /// the limit; of one function the oldest go first. None is taken twice, and of one function and key none before
+    /// those accepted earlier have ended. Waits for nothing: empty when none is due.
+    async fn lease(&self, limit: usize, full: Vec<FunctionName>, now: u64) -> Result<Vec<Lease>, QueueError>;
 
     /// When the next waiting invocation is due; `None` when none waits.
     async fn next_due(&self) -> Result<Option<u64>, QueueError>;

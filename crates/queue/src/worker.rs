@@ -1,0 +1,241 @@
+//! Takes from the queue and delivers: at most so many at a time, functions sharing fairly, retries by their rules.
+
+use crate::retry::{Decision, Delivery, RetryPolicy};
+use crate::{Lease, Queue, QueueError};
+use daemon::{Clock, Env, EnvError, Stop};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use rand::Rng;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use wire::FunctionName;
+
+/// How long the worker waits after the store has failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// How often what has ended is forgotten, and the longest the worker goes without a look at the queue.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// What a worker is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Calls at a time; 50. 0 pauses delivery: invocations are accepted and wait.
+    pub max_inflight: usize,
+    /// When to try again, unless a function's annotations say otherwise.
+    pub policy: RetryPolicy,
+    /// How long the status of a call that has ended is kept; 1 h.
+    pub keep_done: Duration,
+    /// How long a dead letter is kept; 7 days.
+    pub keep_dead: Duration,
+    /// How long calls under way may take to end once the worker stops; 30 s. What has not ended is delivered again
+    /// after the next start.
+    pub drain: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_inflight: 50,
+            policy: RetryPolicy::default(),
+            keep_done: Duration::from_secs(3_600),
+            keep_dead: Duration::from_secs(7 * 24 * 3_600),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Config {
+    /// Reads `max_inflight`, `keep_done`, `keep_dead_letters` and what [`RetryPolicy::from_env`] reads.
+    pub fn from_env(env: &impl Env) -> Result<Self, EnvError> {
+        let usual = Self::default();
+        Ok(Self {
+            max_inflight: env.parse("max_inflight", usual.max_inflight)?,
+            policy: RetryPolicy::from_env(env)?,
+            keep_done: env.duration("keep_done", usual.keep_done)?,
+            keep_dead: env.duration("keep_dead_letters", usual.keep_dead)?,
+            drain: usual.drain,
+        })
+    }
+
+    /// Calls of one function at a time: three quarters, so that a slow one leaves room for the others.
+    fn of_one_function(&self) -> usize {
+        (self.max_inflight * 3).div_ceil(4)
+    }
+}
+
+/// Makes the calls. Its futures stay on the worker's thread.
+pub trait Deliver {
+    /// The policy for a function: `usual`, as the function's annotations change it.
+    fn policy(&self, function: &FunctionName, usual: &RetryPolicy) -> RetryPolicy;
+
+    /// Makes one attempt. `attempts` is the most there will be.
+    fn deliver(&self, lease: &Lease, attempts: u32) -> impl Future<Output = Delivery>;
+
+    /// The invocation has ended with this, done or dead: the moment for a callback.
+    fn ended(&self, lease: &Lease, delivery: &Delivery) -> impl Future<Output = ()>;
+}
+
+/// Delivers what the queue holds.
+pub struct Worker<D> {
+    config: Config,
+    queue: Arc<dyn Queue>,
+    clock: Arc<dyn Clock>,
+    deliver: D,
+}
+
+/// What woke the worker.
+enum Woken {
+    Ended(FunctionName),
+    Look,
+    Forget,
+    Stopped,
+}
+
+impl<D: Deliver> Worker<D> {
+    /// A worker; does nothing until it runs.
+    pub fn new(config: Config, queue: Arc<dyn Queue>, clock: Arc<dyn Clock>, deliver: D) -> Self {
+        Self { config, queue, clock, deliver }
+    }
+
+    /// Delivers until told to stop, then lets calls under way end. Runs on one thread: its calls' futures need not be
+    /// `Send`.
+    pub async fn run(&self, mut stop: Stop) {
+        let mut calls = FuturesUnordered::new();
+        let mut busy: HashMap<FunctionName, usize> = HashMap::new();
+        let mut failing = false;
+        let mut housekeeping = tokio::time::interval(LOOK_AGAIN);
+        loop {
+            let room = self.config.max_inflight.saturating_sub(calls.len());
+            match self.lease(room, &busy).await {
+                Ok(leases) => {
+                    self.say_recovered(&mut failing);
+                    for lease in leases {
+                        *busy.entry(lease.invocation.function.clone()).or_default() += 1;
+                        calls.push(self.attempt(lease));
+                    }
+                }
+                Err(QueueError::Closed) => break,
+                Err(error) => self.say_failing(&mut failing, &error),
+            }
+            let woken = tokio::select! {
+                Some(function) = calls.next(), if !calls.is_empty() => Woken::Ended(function),
+                () = self.something_due(failing) => Woken::Look,
+                _ = housekeeping.tick() => Woken::Forget,
+                () = stop.wait() => Woken::Stopped,
+            };
+            match woken {
+                Woken::Ended(function) => ended(&mut busy, &function),
+                Woken::Look => {}
+                Woken::Forget => self.forget().await,
+                Woken::Stopped => break,
+            }
+        }
+        let rest = async { while calls.next().await.is_some() {} };
+        if tokio::time::timeout(self.config.drain, rest).await.is_err() {
+            tracing::warn!(calls = calls.len(), "calls were cut off; they are made again after the next start");
+        }
+    }
+
+    async fn lease(&self, room: usize, busy: &HashMap<FunctionName, usize>) -> Result<Vec<Lease>, QueueError> {
+        if room == 0 {
+            return Ok(Vec::new());
+        }
+        let most = self.config.of_one_function();
+        let full = busy.iter().filter(|(_, calls)| **calls >= most).map(|(name, _)| name.clone()).collect();
+        // A single function may still get past its share with what it is given now; the next look evens that out.
+        self.queue.lease(room.min(most), full, self.clock.unix_millis()).await
+    }
+
+    /// Waits until the queue may have something for us.
+    async fn something_due(&self, failing: bool) {
+        if failing {
+            return tokio::time::sleep(AFTER_FAILURE).await;
+        }
+        if self.config.max_inflight == 0 {
+            return std::future::pending().await;
+        }
+        let now = self.clock.unix_millis();
+        let due = match self.queue.next_due().await {
+            // What is due and was not taken has no room: an ended call wakes us.
+            Ok(due) => due.filter(|due| *due > now),
+            Err(_) => Some(now + LOOK_AGAIN.as_secs() * 1_000),
+        };
+        let due = async {
+            match due.and_then(|due| jiff::Timestamp::from_millisecond(i64::try_from(due).ok()?).ok()) {
+                Some(due) => self.clock.sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! { () = self.queue.pushed() => {}, () = due => {} }
+    }
+
+    /// One attempt and what becomes of it.
+    async fn attempt(&self, lease: Lease) -> FunctionName {
+        let function = lease.invocation.function.clone();
+        let policy = self.deliver.policy(&function, &self.config.policy);
+        let delivery = self.deliver.deliver(&lease, policy.attempts).await;
+        let dice = rand::rng().random_range(0.0..=1.0);
+        let decision = policy.decide(lease.attempt, &delivery, dice);
+        if !matches!(decision, Decision::Again(_)) {
+            self.deliver.ended(&lease, &delivery).await;
+        }
+        if let Decision::Dead = decision {
+            let (call_id, attempts) = (&lease.invocation.call_id, lease.attempt);
+            tracing::warn!(%function, call_id, attempts, status = delivery.status, reason = delivery.reason, "Invocation given up");
+        }
+        self.record(&lease, &delivery, decision).await;
+        function
+    }
+
+    /// Writes down what became of an attempt, as often as it takes: what is not written down is delivered again.
+    async fn record(&self, lease: &Lease, delivery: &Delivery, decision: Decision) {
+        loop {
+            let now = self.clock.unix_millis();
+            let outcome = delivery.outcome();
+            let written = match decision {
+                Decision::Done => self.queue.finish(lease.sequence, outcome, now).await,
+                Decision::Dead => self.queue.bury(lease.sequence, outcome, now).await,
+                Decision::Again(wait) => {
+                    let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                    self.queue.retry(lease.sequence, outcome, now.saturating_add(wait)).await
+                }
+            };
+            match written {
+                Ok(()) | Err(QueueError::Closed) => return,
+                Err(error) => {
+                    tracing::warn!(%error, sequence = lease.sequence, "an attempt's end cannot be written down yet");
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                }
+            }
+        }
+    }
+
+    async fn forget(&self) {
+        let now = self.clock.unix_millis();
+        let ago = |age: Duration| now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let (done, dead) = (ago(self.config.keep_done), ago(self.config.keep_dead));
+        // Each round is short, so that pushes come in between.
+        while let Ok(1..) = self.queue.forget(done, dead).await {}
+    }
+
+    fn say_failing(&self, failing: &mut bool, error: &QueueError) {
+        if !std::mem::replace(failing, true) {
+            tracing::error!(%error, "The queue cannot be read; delivery waits");
+        }
+    }
+
+    fn say_recovered(&self, failing: &mut bool) {
+        if std::mem::replace(failing, false) {
+            tracing::info!("The queue can be read again");
+        }
+    }
+}
+
+fn ended(busy: &mut HashMap<FunctionName, usize>, function: &FunctionName) {
+    if let Some(calls) = busy.get_mut(function) {
+        *calls -= 1;
+        if *calls == 0 {
+            busy.remove(function);
+        }
+    }
+}
