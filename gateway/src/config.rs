@@ -44,6 +44,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where metrics and `/healthz` are served; `127.0.0.1:8082`.
     pub metrics: SocketAddr,
+    /// Where functions reach the gateway when not where clients come in: on loopback, plain HTTP, the same routes. It
+    /// stays open while running calls end, which may have to call other functions for that. None unless given.
+    pub functions: Option<SocketAddr>,
     /// Serves HTTPS instead of HTTP.
     pub tls: Option<Tls>,
     /// Allows plain HTTP on an address that is not loopback; off.
@@ -112,6 +115,9 @@ pub enum ConfigError {
     /// Everyone could deploy.
     #[error("without a password {0} lets everyone on the network deploy: leave out --no-auth or listen on 127.0.0.1")]
     NoAuth(SocketAddr),
+    /// The functions' own listener is for this machine.
+    #[error("functions cannot reach the gateway at {0}: that listener must be on 127.0.0.1")]
+    Functions(SocketAddr),
     /// The files with name and password cannot be read.
     #[error(
         "{path}: {source}; {ENV_BASIC_AUTH}=true needs it: write the name or password into it, or name another \
@@ -131,6 +137,7 @@ impl Default for Config {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
             metrics: (Ipv4Addr::LOCALHOST, 8082).into(),
+            functions: None,
             tls: None,
             plain_http: false,
             auth: None,
@@ -165,6 +172,7 @@ impl Config {
         Ok(Self {
             listen: env.parse(ENV_LISTEN, usual.listen)?,
             metrics: env.parse(ENV_METRICS, usual.metrics)?,
+            functions: None,
             tls,
             plain_http: env.flag(ENV_PLAIN_HTTP, false)?,
             auth,
@@ -183,6 +191,9 @@ impl Config {
     /// Checks what is open to whom: nothing readable and nothing without a password beyond this machine, unless asked
     /// for.
     pub fn check(&self) -> Result<(), ConfigError> {
+        if let Some(functions) = self.functions.filter(|address| !address.ip().is_loopback()) {
+            return Err(ConfigError::Functions(functions));
+        }
         if self.listen.ip().is_loopback() {
             return Ok(());
         }

@@ -11,7 +11,9 @@ mod server;
 
 mod async_function;
 mod call;
+mod callback;
 mod client_body;
+mod delivery;
 mod function;
 mod invoker;
 mod scaler;

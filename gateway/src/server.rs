@@ -1,4 +1,4 @@
-//! The two listeners: the public one, and the private one with metrics.
+//! The listeners: the public one, the functions' own, and the private one with metrics.
 
 use crate::config::{Config, ConfigError};
 use crate::counters::Counters;
@@ -54,6 +54,7 @@ pub enum BuildError {
 pub struct Gateway {
     state: Arc<State>,
     public: TcpListener,
+    functions: Option<TcpListener>,
     private: TcpListener,
     tls: Option<ServerConfig>,
 }
@@ -64,6 +65,7 @@ impl Gateway {
         config.check()?;
         let tls = config.tls.as_ref().map(tls::server_config).transpose()?;
         let public = bind(config.listen, crate::config::ENV_LISTEN)?;
+        let functions = config.functions.map(|address| bind(address, "the functions' listener")).transpose()?;
         let private = bind(config.metrics, crate::config::ENV_METRICS)?;
         // A client that reads nothing keeps its connection, and the function's, no longer than this.
         let unread = u32::try_from(config.write_timeout.as_millis()).unwrap_or(u32::MAX);
@@ -71,13 +73,20 @@ impl Gateway {
             tracing::warn!(%error, "write_timeout cannot be set on the listener; slow readers are not cut off");
         });
         let counters = counters(&config);
-        Ok(Self { state: Arc::new(State::new(config, parts, Metrics::new()?, counters)), public, private, tls })
+        let state = Arc::new(State::new(config, parts, Metrics::new()?, counters));
+        Ok(Self { state, public, functions, private, tls })
     }
 
     /// Where clients come in.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.public.local_addr().expect("a bound listener has an address")
+    }
+
+    /// Where functions reach the gateway.
+    #[must_use]
+    pub fn functions_address(&self) -> SocketAddr {
+        self.functions.as_ref().unwrap_or(&self.public).local_addr().expect("a bound listener has an address")
     }
 
     /// Where metrics are served.
@@ -88,22 +97,34 @@ impl Gateway {
 
     /// Serves until told to stop, then lets running calls end.
     pub async fn run(self, stop: Stop) -> io::Result<()> {
-        let Self { state, public, private, tls } = self;
+        let Self { state, public, functions, private, tls } = self;
         let private = serve_private(private, Arc::clone(&state))?;
-        let public = serve_public(public, Arc::clone(&state), tls, stop.clone())?;
-        let (public_handle, private_handle) = (public.handle(), private.handle());
+        let public = serve(public, Arc::clone(&state), tls, stop.clone())?;
+        let functions =
+            functions.map(|listener| serve(listener, Arc::clone(&state), None, stop.clone())).transpose()?;
+        let handles = (public.handle(), functions.as_ref().map(Server::handle), private.handle());
+        let functions = async {
+            Ok::<(), io::Error>(if let Some(functions) = functions {
+                functions.await?
+            })
+        };
         let stopping = async {
             stop.clone().stopped().await;
-            public_handle.stop(true).await;
-            private_handle.stop(false).await;
+            // Calls that end may need other functions for it, so these are cut off last.
+            handles.0.stop(true).await;
+            if let Some(functions) = handles.1 {
+                functions.stop(true).await;
+            }
+            handles.2.stop(false).await;
         };
         let saved = upkeep::save_counters(Arc::clone(&state), stop.clone());
         let followed = upkeep::follow_table(Arc::clone(&state), stop.clone());
-        let (public, private, (), (), ()) = tokio::join!(public, private, stopping, saved, followed);
+        let (public, functions, private, (), (), ()) =
+            tokio::join!(public, functions, private, stopping, saved, followed);
         if let Some(path) = &state.config.counters {
             state.counters.save(path)?;
         }
-        public.and(private)
+        public.and(functions).and(private)
     }
 }
 
@@ -122,7 +143,8 @@ fn counters(config: &Config) -> Counters {
     })
 }
 
-fn serve_public(listener: TcpListener, state: Arc<State>, tls: Option<ServerConfig>, stop: Stop) -> io::Result<Server> {
+/// The routes that clients and functions see.
+fn serve(listener: TcpListener, state: Arc<State>, tls: Option<ServerConfig>, stop: Stop) -> io::Result<Server> {
     let config = state.config.clone();
     // What has no end of its own, such as a followed log, ends with the gateway.
     let stop = web::Data::new(stop);

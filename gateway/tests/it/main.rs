@@ -3,4 +3,5 @@
 
 mod invoke;
 mod stage;
+mod stopping;
 mod system;
