@@ -22,6 +22,9 @@ mod pool;
 mod response;
 mod upstream;
 
+#[cfg(test)]
+mod tests;
+
 pub use body::{Body, BodyError};
 pub use error::{ForwardError, Reason};
 pub use exchange::Limits;

@@ -62,6 +62,11 @@ impl Pool {
         Self(Rc::new(Inner { settings, ..Inner::default() }))
     }
 
+    #[cfg(test)]
+    pub(crate) fn target_count(&self) -> usize {
+        self.0.targets.borrow().len()
+    }
+
     /// The target of an upstream. Must be called inside a `LocalSet`, where its connections live.
     #[must_use]
     pub fn target(&self, upstream: &Upstream) -> Rc<Target> {

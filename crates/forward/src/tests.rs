@@ -1,0 +1,212 @@
+use crate::{Body, Limits, Pool, Reason, Settings, Target, Upstream};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use hyper::{Method, Request};
+use std::cell::Cell;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::task::{LocalSet, spawn_local};
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+async fn locally<T>(test: impl Future<Output = T>) -> T {
+    LocalSet::new().run_until(test).await
+}
+
+/// An upstream whose connections are `serve`'s, each told its number.
+async fn upstream<F: Future<Output = ()> + 'static>(serve: impl Fn(TcpStream, usize) -> F + 'static) -> Rc<Target> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    spawn_local(async move {
+        for number in 0.. {
+            let (stream, _) = listener.accept().await.unwrap();
+            spawn_local(serve(stream, number));
+        }
+    });
+    Pool::default().target(&Upstream::Tcp(address))
+}
+
+async fn read_head(stream: &mut TcpStream) -> Vec<u8> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|window| window == b"\r\n\r\n") {
+        if stream.read_buf(&mut head).await.unwrap() == 0 {
+            break;
+        }
+    }
+    head
+}
+
+fn request(method: Method) -> Request<Body> {
+    Request::builder().method(method).uri("/").body(Body::Full(Bytes::from_static(b"x"))).unwrap()
+}
+
+async fn get(target: &Rc<Target>) -> Result<Bytes, crate::ForwardError> {
+    let mut response = target.send(Limits::default(), || Some(request(Method::GET))).await?;
+    Ok(response.body.chunk().await.transpose()?.unwrap_or_default())
+}
+
+async fn eventually(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again_and_the_newest_first() {
+    locally(async {
+        let target = upstream(|mut stream, number| async move {
+            while !read_head(&mut stream).await.is_empty() {
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        })
+        .await;
+        let (first, second) = tokio::join!(get(&target), get(&target));
+        assert_ne!(first.unwrap(), second.unwrap());
+        eventually(|| target.idle_count() == 2).await;
+        let newest = get(&target).await.unwrap();
+        assert_eq!(get(&target).await.unwrap(), newest);
+        assert_eq!((target.idle_count(), target.in_flight()), (2, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_have_run_is_sent_again_once() {
+    locally(async {
+        for (method, closes_unread) in [(Method::POST, true), (Method::GET, false)] {
+            let target = upstream(move |mut stream, number| async move {
+                read_head(&mut stream).await;
+                stream.write_all(OK).await.unwrap();
+                if number == 0 {
+                    // The second request of the first connection.
+                    if closes_unread {
+                        stream.readable().await.unwrap();
+                    } else {
+                        read_head(&mut stream).await;
+                    }
+                }
+            })
+            .await;
+            get(&target).await.unwrap();
+            let made = Cell::new(0);
+            let sent = target.send(Limits::default(), || {
+                made.set(made.get() + 1);
+                Some(request(method.clone()))
+            });
+            assert_eq!(sent.await.unwrap().status, 200, "{method}");
+            assert_eq!(made.get(), 2, "{method}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_that_may_have_run_fails_instead() {
+    locally(async {
+        let target = upstream(|mut stream, _| async move {
+            read_head(&mut stream).await;
+            stream.write_all(OK).await.unwrap();
+            read_head(&mut stream).await;
+        })
+        .await;
+        get(&target).await.unwrap();
+        let failed = target.send(Limits::default(), || Some(request(Method::POST))).await.unwrap_err();
+        assert!(matches!(failed.reason, Reason::Closed(_)), "{failed}");
+        assert!(!failed.nothing_sent());
+        assert_eq!(target.in_flight(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_streamed_body_is_not_made_up_again() {
+    locally(async {
+        let target = upstream(|mut stream, number| async move {
+            let request = read_head(&mut stream).await;
+            assert!(number == 0 || request.is_empty(), "sent again without its body");
+            stream.write_all(OK).await.unwrap();
+            stream.readable().await.unwrap();
+        })
+        .await;
+        get(&target).await.unwrap();
+        let chunks = || stream::iter([Ok(Bytes::from_static(b"x"))]).chain(stream::pending());
+        let mut body = Some(Body::stream(chunks(), None));
+        let failed = target.send(Limits::default(), || Some(Request::new(body.take()?))).await.unwrap_err();
+        assert!(matches!(failed.reason, Reason::Closed(_)), "{failed}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn time_limits_hold_before_and_within_the_answer() {
+    locally(async {
+        let limits = Limits { total: Duration::from_millis(50), ..Limits::default() };
+        let silent = upstream(|stream, _| async move {
+            std::future::pending::<()>().await;
+            drop(stream);
+        })
+        .await;
+        let failed = silent.send(limits, || Some(request(Method::GET))).await.unwrap_err();
+        assert!(matches!(failed.reason, Reason::TimedOut(_)), "{failed}");
+        let stuck = upstream(|mut stream, _| async move {
+            read_head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab").await.unwrap();
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let mut response = stuck.send(limits, || Some(request(Method::GET))).await.unwrap();
+        assert_eq!(response.body.chunk().await.unwrap().unwrap(), "ab");
+        let failed = response.body.chunk().await.unwrap().unwrap_err();
+        assert!(matches!(failed.reason, Reason::TimedOut(_)), "{failed}");
+        drop(response);
+        assert_eq!((stuck.in_flight(), stuck.idle_count()), (0, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn unix_sockets_serve_and_what_is_not_there_is_told_before_anything_is_sent() {
+    locally(async {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let pool = Pool::default();
+        let target = pool.target(&Upstream::Unix(path.as_path().into()));
+        let failed = target.send(Limits::default(), || unreachable!("nothing to send it to")).await.unwrap_err();
+        assert!(failed.nothing_sent() && failed.to_string().contains("unix:/"), "{failed}");
+        let listener = UnixListener::bind(&path).unwrap();
+        spawn_local(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 1024];
+            assert_ne!(stream.read(&mut head).await.unwrap(), 0);
+            stream.write_all(OK).await.unwrap();
+        });
+        assert_eq!(get(&target).await.unwrap(), "ok");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn idle_connections_and_unused_targets_go() {
+    locally(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = Upstream::Tcp(listener.local_addr().unwrap());
+        let pool = Pool::new(Settings { idle_for: Duration::from_millis(20), ..Settings::default() });
+        let target = pool.target(&upstream);
+        let closed = spawn_local(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_head(&mut stream).await;
+            stream.write_all(OK).await.unwrap();
+            read_head(&mut stream).await
+        });
+        get(&target).await.unwrap();
+        assert_eq!(target.idle_count(), 1);
+        assert!(closed.await.unwrap().is_empty(), "the connection is closed");
+        drop(target);
+        eventually(|| pool.target_count() == 0).await;
+    })
+    .await;
+}
