@@ -9,6 +9,7 @@ mod logs;
 mod namespaces;
 mod query;
 mod secrets;
+mod whole;
 
 use crate::respond::Refusal;
 use actix_web::{HttpResponse, Route, web};

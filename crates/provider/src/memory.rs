@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 use wire::function::{FunctionDeployment, FunctionStatus};
 use wire::info::{ProviderInfo, Version};
@@ -53,6 +54,7 @@ impl Script {
 #[derive(Debug)]
 pub struct MemoryProvider {
     images: Option<BTreeSet<String>>,
+    pace: Duration,
     table: TableWriter,
     /// Held for a few map operations, never across an await.
     state: Mutex<State>,
@@ -95,13 +97,19 @@ impl MemoryProvider {
         let namespace = Namespace { name: DEFAULT_NAMESPACE.to_owned(), labels: mark(), annotations: mark() };
         let space = Space { namespace, ..Space::default() };
         let state = State { spaces: [(DEFAULT_NAMESPACE.to_owned(), space)].into(), ..State::default() };
-        Self { images: None, table: TableWriter::default(), state: Mutex::new(state) }
+        Self { images: None, pace: Duration::ZERO, table: TableWriter::default(), state: Mutex::new(state) }
     }
 
     /// A provider that has these images only.
     #[must_use]
     pub fn with_images<'a>(images: impl IntoIterator<Item = &'a str>) -> Self {
         Self { images: Some(images.into_iter().map(str::to_owned).collect()), ..Self::new() }
+    }
+
+    /// Makes every deployment, update and removal take so long.
+    #[must_use]
+    pub fn slowed(self, pace: Duration) -> Self {
+        Self { pace, ..self }
     }
 
     /// Says what becomes of a function's replicas, from now on; the function need not be deployed yet.
@@ -129,6 +137,12 @@ impl MemoryProvider {
             .map_err(|error| ProviderError::Invalid(error.to_string()))?;
         self.state().function(&name)?.log.send_modify(|lines| Arc::make_mut(lines).push(line));
         Ok(())
+    }
+
+    /// How many streams follow a function's log.
+    #[must_use]
+    pub fn followers(&self, name: &FunctionName) -> usize {
+        self.state().function(name).map_or(0, |function| function.log.receiver_count())
     }
 
     /// A secret's value.
@@ -251,6 +265,7 @@ impl Provider for MemoryProvider {
     }
 
     async fn deploy(&self, mut deployment: FunctionDeployment) -> Result<Deployed> {
+        tokio::time::sleep(self.pace).await;
         let mut state = self.state();
         let check::Checked { name, at_least, .. } = self.check(&state, &deployment)?;
         let space = state.space(name.namespace())?;
@@ -267,6 +282,7 @@ impl Provider for MemoryProvider {
     }
 
     async fn update(&self, mut deployment: FunctionDeployment) -> Result<Deployed> {
+        tokio::time::sleep(self.pace).await;
         let mut state = self.state();
         let name = check::deployment(&deployment)?.name;
         state.function(&name)?;
@@ -284,6 +300,7 @@ impl Provider for MemoryProvider {
     }
 
     async fn delete(&self, name: &FunctionName, _purge: bool) -> Result<()> {
+        tokio::time::sleep(self.pace).await;
         let mut state = self.state();
         state.function(name)?;
         state.space(name.namespace())?.functions.remove(name.name());

@@ -2,7 +2,7 @@
 //!
 //! A firing alert adds a step of replicas, a resolved one goes back to the fewest.
 
-use super::body;
+use super::{body, whole};
 use crate::respond::Refusal;
 use crate::state::State;
 use actix_web::{HttpResponse, web};
@@ -53,7 +53,7 @@ async fn scale(state: &State, alert: &Alert) -> Result<(), Refusal> {
     };
     let wanted = wanted(&function, alert.status == "firing");
     if wanted != function.desired {
-        state.provider.scale(&name, wanted).await?;
+        whole::change(&state.provider, move |provider| async move { provider.scale(&name, wanted).await }).await?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `/system/functions`, `/system/function/NAME`, `/system/scale-function/NAME`.
 
-use super::{body, query};
+use super::{body, query, whole};
 use crate::respond::Refusal;
 use crate::state::State;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -20,14 +20,14 @@ pub(super) async fn list(request: HttpRequest, state: web::Data<State>) -> Answe
 /// Deploys a new function; 409 when there is one of that name.
 pub(super) async fn deploy(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Answer {
     let deployment = deployment(&request, payload, &state).await?;
-    state.provider.deploy(deployment).await?;
+    whole::change(&state.provider, |provider| async move { provider.deploy(deployment).await }).await?;
     Ok(HttpResponse::Accepted().finish())
 }
 
 /// Replaces a function. 404 when there is none: clients then deploy it.
 pub(super) async fn update(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Answer {
     let deployment = deployment(&request, payload, &state).await?;
-    state.provider.update(deployment).await?;
+    whole::change(&state.provider, |provider| async move { provider.update(deployment).await }).await?;
     Ok(HttpResponse::Accepted().finish())
 }
 
@@ -45,8 +45,14 @@ async fn deployment(
 pub(super) async fn delete(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Answer {
     let wanted: DeleteFunction = body::json("{\"functionName\": …}", payload, &state).await?;
     let name = named(&wanted.function_name, &query::namespace_or(&request, &wanted.namespace))?;
-    state.provider.delete(&name, query::flag(&request, "purge")?).await?;
-    state.counters.forget(&name);
+    let purge = query::flag(&request, "purge")?;
+    let counted = state.clone();
+    whole::change(&state.provider, move |provider| async move {
+        provider.delete(&name, purge).await?;
+        counted.counters.forget(&name);
+        Ok(())
+    })
+    .await?;
     Ok(HttpResponse::Accepted().finish())
 }
 
@@ -72,7 +78,7 @@ pub(super) async fn scale(
     let replicas = replicas.ok_or_else(|| {
         Refusal::BadRequest(format!("replicas: {}: give a number from 0 to {MAX_REPLICAS}", wanted.replicas))
     })?;
-    state.provider.scale(&name, replicas).await?;
+    whole::change(&state.provider, move |provider| async move { provider.scale(&name, replicas).await }).await?;
     Ok(HttpResponse::Accepted().finish())
 }
 

@@ -1,6 +1,6 @@
 //! `/system/namespaces` and `/system/namespace/NAME`.
 
-use super::body;
+use super::{body, whole};
 use crate::respond::Refusal;
 use crate::state::State;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -27,21 +27,22 @@ pub(super) async fn get(request: HttpRequest, state: web::Data<State>) -> Answer
 /// Makes a namespace; its name stands in the body, and in the path if the client likes.
 pub(super) async fn create(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Answer {
     let namespace = marked(&request, payload, &state).await?;
-    state.provider.create_namespace(namespace).await?;
+    whole::change(&state.provider, |provider| async move { provider.create_namespace(namespace).await }).await?;
     Ok(HttpResponse::Created().finish())
 }
 
 /// Replaces a namespace's labels and annotations.
 pub(super) async fn update(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Answer {
     let namespace = marked(&request, payload, &state).await?;
-    state.provider.update_namespace(namespace).await?;
+    whole::change(&state.provider, |provider| async move { provider.update_namespace(namespace).await }).await?;
     Ok(HttpResponse::Accepted().finish())
 }
 
 /// Removes a namespace and its secrets; 409 while it has functions, and always for the default one.
 pub(super) async fn delete(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Answer {
     let namespace: Namespace = body::optional_json("a namespace", payload, &state).await?;
-    state.provider.delete_namespace(&name(&request, namespace.name)?).await?;
+    let name = name(&request, namespace.name)?;
+    whole::change(&state.provider, |provider| async move { provider.delete_namespace(&name).await }).await?;
     Ok(HttpResponse::Accepted().finish())
 }
 

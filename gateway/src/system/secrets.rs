@@ -1,12 +1,13 @@
 //! `/system/secrets`. Values come in and never go out, neither in answers nor in the log.
 
-use super::{body, query};
+use super::{body, query, whole};
 use crate::respond::Refusal;
 use crate::state::State;
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use provider::ProviderError;
+use provider::{Provider, ProviderError};
+use std::sync::Arc;
 use wire::secret::Secret;
 
 type Answer = Result<HttpResponse, Refusal>;
@@ -26,13 +27,16 @@ pub(super) async fn list(request: HttpRequest, state: web::Data<State>) -> Answe
 pub(super) async fn create(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Answer {
     let secret = secret(payload, &state).await?;
     let namespace = query::namespace_or(&request, &secret.namespace);
-    let value = value(&secret)?;
-    state.provider.create_secret(&namespace, &secret.name, value).await.map_err(|error| match error {
-        ProviderError::Exists(_) => Refusal::Conflict(format!(
+    let (name, value) = (secret.name.clone(), value(&secret)?);
+    let place = namespace.clone();
+    let made =
+        whole::change(&state.provider, |provider| async move { provider.create_secret(&place, &name, value).await });
+    made.await.map_err(|error| match error {
+        Refusal::Provider(ProviderError::Exists(_)) => Refusal::Conflict(format!(
             "secret {} already exists in namespace {namespace}: update it instead (PUT, faas-cli secret update)",
             secret.name
         )),
-        other => other.into(),
+        other => other,
     })?;
     Ok(HttpResponse::Accepted().finish())
 }
@@ -41,14 +45,19 @@ pub(super) async fn create(request: HttpRequest, payload: web::Payload, state: w
 pub(super) async fn update(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Answer {
     let secret = secret(payload, &state).await?;
     let namespace = query::namespace_or(&request, &secret.namespace);
-    state.provider.update_secret(&namespace, &secret.name, value(&secret)?).await?;
+    let value = value(&secret)?;
+    let change =
+        |provider: Arc<dyn Provider>| async move { provider.update_secret(&namespace, &secret.name, value).await };
+    whole::change(&state.provider, change).await?;
     Ok(HttpResponse::Accepted().finish())
 }
 
 /// Removes a secret; 409 while a function mounts it.
 pub(super) async fn delete(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Answer {
     let secret = secret(payload, &state).await?;
-    state.provider.delete_secret(&query::namespace_or(&request, &secret.namespace), &secret.name).await?;
+    let namespace = query::namespace_or(&request, &secret.namespace);
+    let change = |provider: Arc<dyn Provider>| async move { provider.delete_secret(&namespace, &secret.name).await };
+    whole::change(&state.provider, change).await?;
     Ok(HttpResponse::Accepted().finish())
 }
 

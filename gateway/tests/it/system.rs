@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use wire::log::LogLine;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A gateway that runs, and what is behind it.
 struct Running {
@@ -37,13 +37,18 @@ impl Running {
     }
 
     async fn with_auth(auth: Option<Credentials>) -> Self {
-        let provider = Arc::new(MemoryProvider::new());
+        Self::of(MemoryProvider::new(), auth).await
+    }
+
+    async fn of(provider: MemoryProvider, auth: Option<Credentials>) -> Self {
+        let provider = Arc::new(provider);
         let port = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let config = Config {
             listen: port(0),
             metrics: port(0),
             auth,
             workers: 1,
+            read_timeout: Duration::from_secs(1),
             write_timeout: Duration::from_secs(1),
             ..Config::default()
         };
@@ -532,6 +537,50 @@ async fn a_followed_log_goes_on_past_the_write_timeout_and_ends_with_the_gateway
     assert_eq!(next_text(&mut stream).await.as_deref(), Some("after"));
     gateway.stop().await;
     assert_eq!(next_text(&mut stream).await, None);
+}
+
+#[tokio::test]
+async fn a_followed_log_is_let_go_when_its_reader_goes() {
+    let gateway = Running::new().await;
+    gateway.deploy("hello").await;
+    gateway.provider.log(line("one")).unwrap();
+    let hello = "hello".parse().unwrap();
+    let mut stream = gateway.follow("name=hello&follow=true").await;
+    assert_eq!(next_text(&mut stream).await.as_deref(), Some("one"));
+    assert_eq!(gateway.provider.followers(&hello), 1);
+    drop(stream);
+    let begun = std::time::Instant::now();
+    while gateway.provider.followers(&hello) > 0 {
+        assert!(begun.elapsed() < PATIENCE, "the stream is still open");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_begun_is_finished_when_the_client_goes() {
+    let gateway = Running::of(MemoryProvider::new().slowed(Duration::from_millis(200)), None).await;
+    let body = r#"{"service":"hello","image":"owner/a:1"}"#;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let head = format!("POST /system/functions HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    // The gateway has begun when it has read the request; the provider needs longer than that.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(stream);
+    let begun = std::time::Instant::now();
+    while gateway.provider.list("openfaas-fn").await.unwrap().is_empty() {
+        assert!(begun.elapsed() < PATIENCE, "the deployment was dropped with its client");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let gateway = Running::new().await;
+    let head = "POST /system/functions HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{";
+    let answer = gateway.raw(head.as_bytes()).await;
+    assert_eq!(answer.status, 408, "{answer:?}");
+    assert!(answer.body.contains("read_timeout"), "{}", answer.body);
+    assert!(gateway.provider.list("openfaas-fn").await.unwrap().is_empty());
 }
 
 #[tokio::test]
