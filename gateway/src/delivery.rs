@@ -1,103 +1,165 @@
 //! Makes queued calls, by the same way as those whose clients wait: function -> scaler -> balancer -> forward.
 //!
-//! Connections belong to one thread, so deliveries have a thread of their own; as many run at once as the queue's
-//! worker asks for.
+//! Connections belong to one thread, so the queue's worker and its calls have a thread of their own.
 
 use crate::call::CALL_ID;
+use crate::callback::{Callbacks, Ended};
 use crate::function::refusal;
-use crate::invoker::Invoker;
+use crate::invoker::{CallError, Invoker};
+use crate::scaler::NoReplica;
 use crate::state::State;
 use crate::trace;
 use actix_web::ResponseError;
 use bytes::Bytes;
+use daemon::{Clock, Stop};
 use forward::Body;
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use futures_util::FutureExt;
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request, Uri};
-use queue::{Invocation, Lease};
+use queue::retry::{Decision, Delivery, RetryPolicy};
+use queue::worker::{Config, Deliver, Worker};
+use queue::{Invocation, Lease, Queue, Sequence};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use tokio::sync::{mpsc, oneshot};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
+use wire::FunctionName;
 
 /// The largest answer that is kept for a callback.
 const ANSWER_LIMIT: usize = 16 << 20;
+const INTERNAL: HeaderName = HeaderName::from_static(wire::header::INTERNAL);
 const RETRY: HeaderName = HeaderName::from_static(wire::header::RETRY);
 const RETRY_MAX: HeaderName = HeaderName::from_static(wire::header::RETRY_MAX);
 
-/// What an attempt led to.
-pub(crate) enum Attempt {
-    /// The function is not deployed any more.
-    Gone,
-    /// The function answered, or the gateway in its stead.
-    Answered {
-        status: u16,
-        headers: HeaderMap,
-        body: Bytes,
-        /// What to tell a person, when the gateway answered.
-        reason: Option<String>,
-    },
+/// Delivers what a gateway's queue holds.
+pub struct QueueWorker {
+    state: Arc<State>,
+    queue: Arc<dyn Queue>,
+    config: Config,
 }
 
-/// The thread that makes queued calls.
-pub(crate) struct Delivery {
-    jobs: Option<mpsc::UnboundedSender<Job>>,
-    thread: Option<JoinHandle<()>>,
-}
+impl QueueWorker {
+    pub(crate) fn new(state: Arc<State>, queue: Arc<dyn Queue>, config: Config) -> Self {
+        Self { state, queue, config }
+    }
 
-struct Job {
-    lease: Lease,
-    attempts: u32,
-    reply: oneshot::Sender<Attempt>,
-}
-
-impl Delivery {
-    pub(crate) fn start(state: Arc<State>) -> std::io::Result<Self> {
+    /// Delivers, on a thread of its own, until told to stop and calls under way have ended.
+    pub async fn run(self, stop: Stop) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (jobs, queue) = mpsc::unbounded_channel();
+        let (ended, ends) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name("delivery".to_owned()).spawn(move || {
-            tokio::task::LocalSet::new().block_on(&runtime, work(state, queue));
+            tokio::task::LocalSet::new().block_on(&runtime, self.work(stop));
+            drop(ended);
         })?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        // Either way the thread is about to be gone: nothing is ever sent.
+        ends.await.unwrap_or_default();
+        thread.join().map_err(|_panic| io::Error::other("the delivery thread panicked; its log says why"))
     }
 
-    /// Makes one call. `attempts` is how many there will be at most. `None` when it was cut off, as at the end.
-    pub(crate) async fn attempt(&self, lease: Lease, attempts: u32) -> Option<Attempt> {
-        let (reply, answer) = oneshot::channel();
-        self.jobs.as_ref()?.send(Job { lease, attempts, reply }).ok()?;
-        answer.await.ok()
+    async fn work(self, stop: Stop) {
+        let Self { state, queue, config } = self;
+        let clock = Arc::clone(&state.clock);
+        let deliverer = Deliverer {
+            usual: config.policy.clone(),
+            invoker: Rc::new(Invoker::new(state)),
+            callbacks: Callbacks::default(),
+            last: RefCell::default(),
+        };
+        Worker::new(config, queue, clock, deliverer).run(stop).await;
     }
 }
 
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        // The thread ends with its jobs' channel.
-        self.jobs = None;
-        if let Some(Err(_panic)) = self.thread.take().map(JoinHandle::join) {
-            tracing::error!("the delivery thread panicked");
+/// Makes the calls of one worker.
+struct Deliverer {
+    invoker: Rc<Invoker>,
+    usual: RetryPolicy,
+    callbacks: Callbacks,
+    /// Answers that wait for their callback.
+    last: RefCell<HashMap<Sequence, Answered>>,
+}
+
+/// What came of an attempt.
+struct Answered {
+    status: u16,
+    headers: HeaderMap,
+    body: Bytes,
+    took: Duration,
+    attempts: u32,
+    /// What to tell a person, when the gateway answered in the function's stead.
+    reason: Option<String>,
+    gone: bool,
+}
+
+impl Deliver for Deliverer {
+    fn policy(&self, function: &FunctionName, usual: &RetryPolicy) -> RetryPolicy {
+        match self.invoker.function(&function.to_string()) {
+            Some(function) => usual.clone().with(&function.replicas.annotations),
+            None => usual.clone(),
+        }
+    }
+
+    /// A panic ends this attempt and nothing else.
+    async fn deliver(&self, lease: &Lease, attempts: u32) -> Delivery {
+        match AssertUnwindSafe(self.attempt(lease, attempts)).catch_unwind().await {
+            Ok(delivery) => delivery,
+            Err(_panic) => Delivery {
+                internal: true,
+                reason: Some("the gateway failed on this call; its log says why".to_owned()),
+                ..Delivery::default()
+            },
+        }
+    }
+
+    async fn ended(&self, lease: &Lease, delivery: &Delivery) {
+        let Some(answered) = self.last.borrow_mut().remove(&lease.sequence) else { return };
+        let ended = Ended {
+            status: delivery.status.unwrap_or(answered.status),
+            headers: &answered.headers,
+            body: answered.body,
+            took: answered.took,
+            retries: lease.attempt.saturating_sub(1),
+            max_retries: answered.attempts.saturating_sub(1),
+        };
+        if AssertUnwindSafe(self.callbacks.post(&lease.invocation, ended)).catch_unwind().await.is_err() {
+            tracing::error!(call_id = lease.invocation.call_id, "a callback panicked");
         }
     }
 }
 
-async fn work(state: Arc<State>, mut queue: mpsc::UnboundedReceiver<Job>) {
-    let invoker = Rc::new(Invoker::new(state));
-    while let Some(Job { lease, attempts, mut reply }) = queue.recv().await {
-        let invoker = Rc::clone(&invoker);
-        // Ends with its job or with the thread; a panic ends the job, whose reply is dropped.
-        drop(tokio::task::spawn_local(async move {
-            let attempt = tokio::select! {
-                attempt = attempt(&invoker, &lease, attempts) => attempt,
-                () = reply.closed() => return,
-            };
-            drop(reply.send(attempt));
-        }));
+impl Deliverer {
+    async fn attempt(&self, lease: &Lease, attempts: u32) -> Delivery {
+        let (span, began) = (span(lease), Instant::now());
+        let answered = call(&self.invoker, lease, attempts, &span).instrument(span.clone()).await;
+        let answered = Answered { took: began.elapsed(), attempts, ..answered };
+        let delivery = Delivery {
+            status: Some(answered.status),
+            internal: answered.headers.contains_key(INTERNAL),
+            retry_after: retry_after(&answered.headers, &*self.invoker.state().clock),
+            reason: answered.reason.clone(),
+            gone: answered.gone,
+        };
+        let policy = self.policy(&lease.invocation.function, &self.usual);
+        let last = !matches!(policy.decide(lease.attempt, &delivery, 0.0), Decision::Again(_));
+        if last && lease.invocation.callback_url.is_some() {
+            self.last.borrow_mut().insert(lease.sequence, answered);
+        }
+        delivery
     }
 }
 
-async fn attempt(invoker: &Rc<Invoker>, lease: &Lease, attempts: u32) -> Attempt {
-    let span = span(lease);
-    let made = call(invoker, lease, attempts, &span);
-    made.instrument(span.clone()).await
+/// How long the function asks to be left alone: seconds, or until a date.
+fn retry_after(headers: &HeaderMap, clock: &dyn Clock) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
+    }
+    let until = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    Some(Duration::try_from(until.duration_since(clock.now())).unwrap_or_default())
 }
 
 fn span(lease: &Lease) -> Span {
@@ -112,16 +174,19 @@ fn span(lease: &Lease) -> Span {
     span
 }
 
-async fn call(invoker: &Rc<Invoker>, lease: &Lease, attempts: u32, span: &Span) -> Attempt {
+async fn call(invoker: &Rc<Invoker>, lease: &Lease, attempts: u32, span: &Span) -> Answered {
     let invocation = &lease.invocation;
-    let Some(function) = invoker.function(&invocation.function.to_string()) else { return Attempt::Gone };
+    let Some(function) = invoker.function(&invocation.function.to_string()) else {
+        let reason = format!("{} is not deployed any more", invocation.function);
+        return Answered { gone: true, ..own(404, reason) };
+    };
     let mut underway = function.begin(invoker);
     let mut headers = headers(lease, attempts);
     trace::pass_on(span, &mut headers);
     let (Ok(method), Ok(uri)) =
         (Method::from_bytes(invocation.method.as_bytes()), invocation.path_and_query.parse::<Uri>())
     else {
-        return answered(400, "the queued call's method or path is not one of HTTP".to_owned());
+        return own(400, "the queued call's method or path is not one of HTTP".to_owned());
     };
     let response = invoker.call(&underway.function, invoker.state().config.upstream_timeout, |endpoint| {
         let mut made = Request::new(Body::Full(invocation.body.clone()));
@@ -131,35 +196,31 @@ async fn call(invoker: &Rc<Invoker>, lease: &Lease, attempts: u32, span: &Span) 
         made.headers_mut().insert(HOST, endpoint.host.clone());
         Some(made)
     });
-    let attempt = match response.await {
+    let answered = match response.await {
         Ok(response) => receive(response, invocation).await,
         Err(error) => {
             let refusal = refusal(&error);
-            answered(refusal.status_code().as_u16(), refusal.to_string())
+            let gone = matches!(error, CallError::NoReplica(NoReplica::Gone(_)));
+            Answered { gone, ..own(refusal.status_code().as_u16(), refusal.to_string()) }
         }
     };
-    if let Attempt::Answered { status, .. } = &attempt {
-        underway.answered(*status);
-    }
-    attempt
+    underway.answered(answered.status);
+    answered
 }
 
-async fn receive(response: forward::Response, invocation: &Invocation) -> Attempt {
+async fn receive(response: forward::Response, invocation: &Invocation) -> Answered {
     let (status, headers) = (response.status.as_u16(), response.headers);
     let body = if invocation.callback_url.is_some() {
         response.body.collect(ANSWER_LIMIT).await
     } else {
         drain(response.body).await
     };
-    match body {
-        Ok((body, true)) => Attempt::Answered { status, headers, body, reason: None },
-        Ok((_, false)) => {
-            let body =
-                Bytes::from(format!("the answer is larger than {ANSWER_LIMIT} bytes, the most for a callback\n"));
-            Attempt::Answered { status, headers, body, reason: None }
-        }
-        Err(error) => answered(502, format!("the answer of {} broke off: {error}", invocation.function)),
-    }
+    let body = match body {
+        Ok((body, true)) => body,
+        Ok((_, false)) => format!("the answer is larger than {ANSWER_LIMIT} bytes, the most for a callback\n").into(),
+        Err(error) => return own(502, format!("the answer of {} broke off: {error}", invocation.function)),
+    };
+    Answered { status, headers, body, took: Duration::ZERO, attempts: 0, reason: None, gone: false }
 }
 
 /// Reads an answer that nobody wants to its end: a function that breaks off has failed.
@@ -171,10 +232,11 @@ async fn drain(mut body: forward::ResponseBody) -> Result<(Bytes, bool), forward
 }
 
 /// An answer of the gateway's own.
-fn answered(status: u16, reason: String) -> Attempt {
-    let internal = HeaderName::from_static(wire::header::INTERNAL);
-    let headers = [(internal, HeaderValue::from_static("gateway"))].into_iter().collect();
-    Attempt::Answered { status, headers, body: Bytes::from(format!("{reason}\n")), reason: Some(reason) }
+fn own(status: u16, reason: String) -> Answered {
+    let headers = [(INTERNAL, HeaderValue::from_static("gateway"))].into_iter().collect();
+    let body = Bytes::from(format!("{reason}\n"));
+    let took = Duration::ZERO;
+    Answered { status, headers, body, took, attempts: 0, reason: Some(reason), gone: false }
 }
 
 fn headers(lease: &Lease, attempts: u32) -> HeaderMap {

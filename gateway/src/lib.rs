@@ -29,6 +29,7 @@ mod trace;
 mod upkeep;
 
 pub use config::{Config, ConfigError, Credentials, Tls};
+pub use delivery::QueueWorker;
 pub use server::{BuildError, Gateway};
 pub use state::Parts;
 pub use tls::TlsError;

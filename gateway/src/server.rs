@@ -2,6 +2,7 @@
 
 use crate::config::{Config, ConfigError};
 use crate::counters::Counters;
+use crate::delivery::QueueWorker;
 use crate::invoker::Invoker;
 use crate::metrics::Metrics;
 use crate::respond::Refusal;
@@ -95,6 +96,13 @@ impl Gateway {
         self.private.local_addr().expect("a bound listener has an address")
     }
 
+    /// Whoever delivers what this gateway's queue holds; `None` without a queue.
+    #[must_use]
+    pub fn worker(&self, config: queue::worker::Config) -> Option<QueueWorker> {
+        let queue = Arc::clone(self.state.queue.as_ref()?);
+        Some(QueueWorker::new(Arc::clone(&self.state), queue, config))
+    }
+
     /// Serves until told to stop, then lets running calls end.
     pub async fn run(self, stop: Stop) -> io::Result<()> {
         let Self { state, public, functions, private, tls } = self;
@@ -104,9 +112,10 @@ impl Gateway {
             functions.map(|listener| serve(listener, Arc::clone(&state), None, stop.clone())).transpose()?;
         let handles = (public.handle(), functions.as_ref().map(Server::handle), private.handle());
         let functions = async {
-            Ok::<(), io::Error>(if let Some(functions) = functions {
-                functions.await?
-            })
+            match functions {
+                Some(functions) => functions.await,
+                None => Ok(()),
+            }
         };
         let stopping = async {
             stop.clone().stopped().await;
