@@ -1,9 +1,11 @@
 //! The gateway over real ports.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-mod calls;
 mod asynchronous;
+mod calls;
 mod invoke;
+mod logs;
+mod refusals;
 mod stage;
 mod stopping;
 mod system;

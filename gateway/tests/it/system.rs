@@ -5,34 +5,34 @@ use daemon::{Stopper, SystemClock};
 use gateway::{Config, Credentials, Gateway, Parts};
 use provider::Provider;
 use provider::memory::MemoryProvider;
+use queue::Queue;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use wire::log::LogLine;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A gateway that runs, and what is behind it.
-struct Running {
-    address: SocketAddr,
-    provider: Arc<MemoryProvider>,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) provider: Arc<MemoryProvider>,
     stopper: Stopper,
     task: JoinHandle<std::io::Result<()>>,
 }
 
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Running {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with_auth(None).await
     }
 
@@ -41,6 +41,14 @@ impl Running {
     }
 
     async fn of(provider: MemoryProvider, auth: Option<Credentials>) -> Self {
+        Self::with_queue(provider, auth, None).await
+    }
+
+    pub(crate) async fn with_queue(
+        provider: MemoryProvider,
+        auth: Option<Credentials>,
+        queue: Option<Arc<dyn Queue>>,
+    ) -> Self {
         let provider = Arc::new(provider);
         let port = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let config = Config {
@@ -52,7 +60,7 @@ impl Running {
             write_timeout: Duration::from_secs(1),
             ..Config::default()
         };
-        let parts = Parts { provider: Arc::clone(&provider) as _, queue: None, clock: Arc::new(SystemClock) };
+        let parts = Parts { provider: Arc::clone(&provider) as _, queue, clock: Arc::new(SystemClock), internal: None };
         let gateway = Gateway::build(config, parts).unwrap();
         let address = gateway.address();
         let (stopper, stop) = daemon::stop::pair();
@@ -61,7 +69,7 @@ impl Running {
     }
 
     /// Sends exactly these bytes and reads until the gateway closes.
-    async fn raw(&self, request: &[u8]) -> Answer {
+    pub(crate) async fn raw(&self, request: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(request).await.unwrap();
         let mut answer = Vec::new();
@@ -84,260 +92,27 @@ impl Running {
         .await
     }
 
-    async fn expect(&self, method: &str, path: &str, body: &str, status: u16) -> Answer {
+    pub(crate) async fn expect(&self, method: &str, path: &str, body: &str, status: u16) -> Answer {
         let answer = self.send(method, path, body).await;
         assert_eq!(answer.status, status, "{method} {path} {body:.200}: {answer:?}");
         answer
     }
 
-    async fn deploy(&self, name: &str) {
+    pub(crate) async fn deploy(&self, name: &str) {
         self.expect("POST", "/system/functions", &format!(r#"{{"service":"{name}","image":"owner/a:1"}}"#), 202).await;
     }
 
     /// Opens a log and gives its lines as they come.
-    async fn follow(&self, query: &str) -> BufReader<TcpStream> {
+    pub(crate) async fn follow(&self, query: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let request = format!("GET /system/logs?{query} HTTP/1.1\r\nHost: crema\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         BufReader::new(stream)
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stopper.stop();
         tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap();
-    }
-}
-
-/// The next line with a JSON object in it; `None` at the end.
-async fn next_text(stream: &mut BufReader<TcpStream>) -> Option<String> {
-    loop {
-        let mut line = String::new();
-        let read = tokio::time::timeout(PATIENCE, stream.read_line(&mut line)).await.unwrap().unwrap_or(0);
-        if read == 0 || line == "0\r\n" {
-            return None;
-        }
-        if line.starts_with('{') {
-            let line: LogLine = serde_json::from_str(&line).unwrap();
-            return Some(line.text);
-        }
-    }
-}
-
-fn line(text: &str) -> LogLine {
-    LogLine {
-        name: "hello".to_owned(),
-        namespace: String::new(),
-        instance: "hello-1".to_owned(),
-        timestamp: "2026-01-02T03:04:05Z".to_owned(),
-        text: text.to_owned(),
-    }
-}
-
-/// Every route that reads a body: method and path.
-const WITH_BODY: [(&str, &str); 10] = [
-    ("POST", "/system/functions"),
-    ("PUT", "/system/functions"),
-    ("DELETE", "/system/functions"),
-    ("POST", "/system/scale-function/hello"),
-    ("POST", "/system/secrets"),
-    ("PUT", "/system/secrets"),
-    ("DELETE", "/system/secrets"),
-    ("POST", "/system/namespace/"),
-    ("PUT", "/system/namespace/shop"),
-    ("POST", "/system/alert"),
-];
-
-#[tokio::test]
-async fn malformed_json_is_refused_with_its_place_on_every_route() {
-    let gateway = Running::new().await;
-    gateway.deploy("hello").await;
-    let deep = "[".repeat(5000);
-    let bodies = [
-        ("{", "line 1 column 1"),
-        ("{\n  \"name\": }", "line 2 column 11"),
-        (" \n\n  []", "line 3 column 3"),
-        ("[\"hello\",\"owner/a:1\"]", "line 1 column 1"),
-        ("\"text\"", "line 1 column"),
-        ("null", "line 1 column"),
-        ("{\"a\":1}}", "line 1 column"),
-        ("\u{feff}{}", "line 1 column"),
-        (deep.as_str(), "line 1 column"),
-        ("not json", "line 1 column"),
-    ];
-    for (method, path) in WITH_BODY {
-        for (body, place) in bodies {
-            let answer = gateway.expect(method, path, body, 400).await;
-            assert!(answer.body.contains(place), "{method} {path} {body:.40}: {}", answer.body);
-            assert!(answer.head.contains("content-type: text/plain"), "{}", answer.head);
-        }
-        let answer = gateway.expect(method, path, "", 400).await;
-        assert!(answer.body.contains("no body"), "{method} {path}: {}", answer.body);
-        let invalid = [b"\xff\xfe{}".as_slice()].concat();
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\r\n");
-        assert_eq!(gateway.raw(&[head.as_bytes(), &invalid].concat()).await.status, 400, "{method} {path}");
-    }
-    // The one route whose body may be left out still reads it.
-    gateway.expect("DELETE", "/system/namespace/shop", "{", 400).await;
-    gateway.expect("DELETE", "/system/namespace/shop", "", 404).await;
-    assert_eq!(gateway.provider.list("openfaas-fn").await.unwrap().len(), 1, "something was deployed or removed");
-}
-
-#[tokio::test]
-async fn bad_names_are_refused_wherever_they_are_given() {
-    let gateway = Running::new().await;
-    let long = "x".repeat(300);
-    for bad in ["../x", "..", "UPPER", "a.b", "-a", "a/b", "a b", "ä", "%00", long.as_str()] {
-        let in_path: String = bad.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let named = |field: &str| json!({field: bad, "image": "owner/a:1", "replicas": 1, "value": "v"}).to_string();
-        let spaced =
-            |field: &str| json!({field: "a", "image": "owner/a:1", "value": "v", "namespace": bad}).to_string();
-        for method in ["POST", "PUT"] {
-            gateway.expect(method, "/system/functions", &named("service"), 400).await;
-            gateway.expect(method, "/system/functions", &spaced("service"), 400).await;
-        }
-        gateway.expect("DELETE", "/system/functions", &named("functionName"), 400).await;
-        gateway.expect("DELETE", "/system/functions", &spaced("functionName"), 400).await;
-        gateway.expect("GET", &format!("/system/functions?namespace={in_path}"), "", 400).await;
-        gateway.expect("GET", &format!("/system/function/{in_path}"), "", 400).await;
-        gateway.expect("GET", &format!("/system/function/a?namespace={in_path}"), "", 400).await;
-        gateway.expect("POST", &format!("/system/scale-function/{in_path}"), r#"{"replicas":1}"#, 400).await;
-        gateway.expect("GET", &format!("/system/logs?name={in_path}"), "", 400).await;
-        gateway.expect("GET", &format!("/system/namespace/{in_path}"), "", 400).await;
-        gateway.expect("DELETE", &format!("/system/namespace/{in_path}"), "", 400).await;
-        let marked = json!({"name": bad, "labels": {"openfaas": "1"}}).to_string();
-        gateway.expect("POST", "/system/namespace/", &marked, 400).await;
-        gateway.expect("PUT", &format!("/system/namespace/{in_path}"), &marked, 400).await;
-        for method in ["POST", "PUT", "DELETE"] {
-            gateway.expect(method, "/system/secrets", &spaced("name"), 400).await;
-            // A secret's name may have dots in it.
-            if bad != "a.b" {
-                gateway.expect(method, "/system/secrets", &named("name"), 400).await;
-            }
-        }
-    }
-    assert!(gateway.provider.list("openfaas-fn").await.unwrap().is_empty());
-    assert!(gateway.provider.secrets("openfaas-fn").await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn bad_deployments_are_refused_with_a_word_on_what_is_wrong() {
-    let gateway = Running::new().await;
-    gateway.deploy("hello").await;
-    let full = |extra: Value| {
-        let mut body = json!({"service": "hello", "image": "owner/hello:2"});
-        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        body.to_string()
-    };
-    for (extra, named) in [
-        (json!({"service": ""}), "service"),
-        (json!({"service": null}), "service"),
-        (json!({"image": ""}), "image"),
-        (json!({"image": "owner/echo:0.1.0-fatal: not a git repository"}), "not a git repository"),
-        (json!({"image": "Owner/Echo"}), "Owner/Echo"),
-        (json!({"limits": {"memory": "12XB"}}), "12XB"),
-        (json!({"requests": {"cpu": "fast"}}), "requests.cpu"),
-        (json!({"limits": {"memory": 128}}), "line 1"),
-        (json!({"labels": {"com.openfaas.scale.min": "few"}}), "com.openfaas.scale.min"),
-        (json!({"labels": {"a": 1}}), "line 1"),
-        (json!({"secrets": ["nope"]}), "faas-cli secret create nope"),
-        (json!({"secrets": ["../../etc/passwd"]}), "../../etc/passwd"),
-        (json!({"secrets": "nope"}), "line 1"),
-        (json!({"envVars": {"A=B": "c"}}), "A=B"),
-        (json!({"annotations": {"com.crema.data.path": "../x"}}), "com.crema.data.path"),
-    ] {
-        for method in ["PUT", "POST"] {
-            let answer = gateway.expect(method, "/system/functions", &full(extra.clone()), 400).await;
-            assert!(answer.body.contains(named), "{method} {extra}: {}", answer.body);
-        }
-    }
-    let answer = gateway.expect("GET", "/system/function/hello", "", 200).await;
-    assert!(answer.body.contains("owner/a:1"), "the update harmed it: {}", answer.body);
-    for replicas in ["-1", "1001", "4294967296", "1.5", "\"2\"", "null"] {
-        let body = format!(r#"{{"replicas":{replicas}}}"#);
-        gateway.expect("POST", "/system/scale-function/hello", &body, 400).await;
-    }
-}
-
-#[tokio::test]
-async fn queries_that_make_no_sense_are_refused() {
-    let gateway = Running::new().await;
-    gateway.deploy("hello").await;
-    for path in [
-        "/system/logs",
-        "/system/logs?name=",
-        "/system/logs?name=hello&since=yesterday",
-        "/system/logs?name=hello&tail=many",
-        "/system/logs?name=hello&tail=99999999999999999999",
-        "/system/logs?name=hello&follow=perhaps",
-        "/system/function/hello?usage=perhaps",
-        "/system/dead-letters?limit=0",
-        "/system/dead-letters?limit=x",
-        "/system/dead-letters?limit=999999",
-    ] {
-        gateway.expect("GET", path, "", 400).await;
-    }
-    gateway.expect("DELETE", "/system/functions?purge=perhaps", r#"{"functionName":"hello"}"#, 400).await;
-    gateway.expect("GET", "/system/function/hello", "", 200).await;
-}
-
-#[tokio::test]
-async fn what_is_not_there_is_404_and_never_a_redirect() {
-    let gateway = Running::new().await;
-    for (method, path, body) in [
-        ("GET", "/system", ""),
-        ("GET", "/system/", ""),
-        ("GET", "/system/functions/", ""),
-        ("POST", "/system/functions/", "{}"),
-        ("GET", "/system//functions", ""),
-        ("GET", "/system/./functions", ""),
-        ("GET", "/system/function/", ""),
-        ("GET", "/system/nonsense", ""),
-        ("GET", "/system/telemetry", ""),
-        ("POST", "/system/namespace", "{}"),
-        ("GET", "/system/functions?namespace=nope", ""),
-        ("GET", "/system/function/nope", ""),
-        ("GET", "/system/function/nope?namespace=nope", ""),
-        ("PUT", "/system/functions", r#"{"service":"nope","image":"a/b:1"}"#),
-        ("POST", "/system/functions", r#"{"service":"a","image":"a/b:1","namespace":"nope"}"#),
-        ("DELETE", "/system/functions", r#"{"functionName":"nope"}"#),
-        ("POST", "/system/scale-function/nope", r#"{"replicas":1}"#),
-        ("GET", "/system/logs?name=nope", ""),
-        ("GET", "/system/secrets?namespace=nope", ""),
-        ("PUT", "/system/secrets", r#"{"name":"nope","value":"v"}"#),
-        ("DELETE", "/system/secrets", r#"{"name":"nope"}"#),
-        ("GET", "/system/namespace/nope", ""),
-        ("PUT", "/system/namespace/nope", r#"{"labels":{"openfaas":"1"}}"#),
-        ("DELETE", "/system/namespace/nope", ""),
-        ("GET", "/system/calls/nope", ""),
-    ] {
-        let answer = gateway.expect(method, path, body, 404).await;
-        assert!(!answer.body.is_empty() && answer.body.len() < 200, "{method} {path}: {answer:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_method_that_a_route_does_not_have_is_405() {
-    let gateway = Running::new().await;
-    for (method, path) in [
-        ("PATCH", "/system/functions"),
-        ("OPTIONS", "/system/functions"),
-        ("POST", "/system/function/hello"),
-        ("GET", "/system/scale-function/hello"),
-        ("DELETE", "/system/info"),
-        ("PATCH", "/system/secrets"),
-        ("POST", "/system/namespaces"),
-        ("PATCH", "/system/namespace/shop"),
-        ("POST", "/system/logs"),
-        ("GET", "/system/alert"),
-        ("DELETE", "/system/calls/x"),
-        ("POST", "/system/dead-letters"),
-    ] {
-        let answer = gateway.expect(method, path, "", 405).await;
-        assert!(answer.head.contains("\r\nallow: "), "{}", answer.head);
-    }
-    for path in ["/system/functions", "/system/info", "/system/secrets", "/system/namespaces"] {
-        let answer = gateway.expect("HEAD", path, "", 200).await;
-        assert!(answer.body.is_empty(), "{path}: {answer:?}");
     }
 }
 
@@ -370,43 +145,6 @@ async fn nothing_is_told_without_the_password() {
     let answer = ask("GET", "/system/functions", &format!("Authorization: Basic {authorised}\r\n")).await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "[]"));
     assert_eq!(ask("GET", "/healthz", "").await.status, 200);
-}
-
-#[tokio::test]
-async fn bodies_have_a_limit_chunked_or_not() {
-    let gateway = Running::new().await;
-    let head = "POST /system/functions HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
-    let body = r#"{"service":"chunked","image":"owner/a:1"}"#;
-    let (one, two) = body.split_at(10);
-    let chunked =
-        format!("{head}Transfer-Encoding: chunked\r\n\r\na\r\n{one}\r\n{:x}\r\n{two}\r\n0\r\n\r\n", two.len());
-    assert_eq!(gateway.raw(chunked.as_bytes()).await.status, 202);
-    let large = json!({"service": "large", "image": "a/b:1", "envProcess": "x".repeat(3 << 20)}).to_string();
-    gateway.expect("POST", "/system/functions", &large, 413).await;
-    let value = "x".repeat(1 << 20);
-    gateway.expect("POST", "/system/secrets", &json!({"name": "large", "value": value}).to_string(), 202).await;
-    assert_eq!(gateway.provider.secret("openfaas-fn", "large").unwrap().len(), 1 << 20);
-}
-
-#[tokio::test]
-async fn an_error_repeats_nothing_of_a_secret() {
-    let gateway = Running::new().await;
-    for body in [
-        r#"{"name":"a","value":{"hunter2":1}}"#,
-        r#"{"name":"a","value":"hunter2"#,
-        r#"{"name":["hunter2"],"value":"hunter2"}"#,
-        r#"{"name":"a","rawValue":"hunter2!"}"#,
-        r#""hunter2""#,
-    ] {
-        for method in ["POST", "PUT"] {
-            let answer = gateway.expect(method, "/system/secrets", body, 400).await;
-            assert!(!answer.body.contains("hunter2"), "{}", answer.body);
-        }
-    }
-    gateway.expect("POST", "/system/secrets", r#"{"name":"a","value":"hunter2"}"#, 202).await;
-    gateway.expect("POST", "/system/secrets", r#"{"name":"a","value":"hunter2"}"#, 409).await;
-    let answer = gateway.expect("GET", "/system/secrets", "", 200).await;
-    assert_eq!(answer.body, r#"[{"name":"a","namespace":"openfaas-fn"}]"#);
 }
 
 #[tokio::test]
@@ -500,63 +238,6 @@ async fn an_alert_scales_within_the_labels() {
 }
 
 #[tokio::test]
-async fn a_log_is_lines_of_json() {
-    let gateway = Running::new().await;
-    gateway.deploy("hello").await;
-    for text in ["one", "two \"quoted\"", "three\n\n"] {
-        gateway.provider.log(line(text)).unwrap();
-    }
-    let answer = gateway.expect("GET", "/system/logs?name=hello&tail=-1&follow=false", "", 200).await;
-    assert!(answer.head.contains("content-type: application/x-ndjson"), "{}", answer.head);
-    for (query, wanted) in [
-        ("tail=2", vec!["two \"quoted\"", "three\n\n"]),
-        ("tail=0", vec!["one", "two \"quoted\"", "three\n\n"]),
-        ("since=2026-01-02T03:04:06Z", vec![]),
-        ("instance=hello-1&tail=1", vec!["three\n\n"]),
-        ("instance=hello-2", vec![]),
-    ] {
-        let mut stream = gateway.follow(&format!("name=hello&{query}")).await;
-        for text in wanted {
-            assert_eq!(next_text(&mut stream).await.as_deref(), Some(text), "{query}");
-        }
-        assert_eq!(next_text(&mut stream).await, None, "{query}");
-    }
-    gateway.stop().await;
-}
-
-#[tokio::test]
-async fn a_followed_log_goes_on_past_the_write_timeout_and_ends_with_the_gateway() {
-    let gateway = Running::new().await;
-    gateway.deploy("hello").await;
-    gateway.provider.log(line("before")).unwrap();
-    let mut stream = gateway.follow("name=hello&follow=true").await;
-    assert_eq!(next_text(&mut stream).await.as_deref(), Some("before"));
-    // Past the write timeout of this gateway, 1 s: there is no condition to wait for but time.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    gateway.provider.log(line("after")).unwrap();
-    assert_eq!(next_text(&mut stream).await.as_deref(), Some("after"));
-    gateway.stop().await;
-    assert_eq!(next_text(&mut stream).await, None);
-}
-
-#[tokio::test]
-async fn a_followed_log_is_let_go_when_its_reader_goes() {
-    let gateway = Running::new().await;
-    gateway.deploy("hello").await;
-    gateway.provider.log(line("one")).unwrap();
-    let hello = "hello".parse().unwrap();
-    let mut stream = gateway.follow("name=hello&follow=true").await;
-    assert_eq!(next_text(&mut stream).await.as_deref(), Some("one"));
-    assert_eq!(gateway.provider.followers(&hello), 1);
-    drop(stream);
-    let begun = std::time::Instant::now();
-    while gateway.provider.followers(&hello) > 0 {
-        assert!(begun.elapsed() < PATIENCE, "the stream is still open");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-#[tokio::test]
 async fn what_was_begun_is_finished_when_the_client_goes() {
     let gateway = Running::of(MemoryProvider::new().slowed(Duration::from_millis(200)), None).await;
     let body = r#"{"service":"hello","image":"owner/a:1"}"#;
@@ -571,25 +252,4 @@ async fn what_was_begun_is_finished_when_the_client_goes() {
         assert!(begun.elapsed() < PATIENCE, "the deployment was dropped with its client");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-#[tokio::test]
-async fn a_body_that_does_not_come_is_not_waited_for() {
-    let gateway = Running::new().await;
-    let head = "POST /system/functions HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{";
-    let answer = gateway.raw(head.as_bytes()).await;
-    assert_eq!(answer.status, 408, "{answer:?}");
-    assert!(answer.body.contains("read_timeout"), "{}", answer.body);
-    assert!(gateway.provider.list("openfaas-fn").await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn a_followed_log_ends_with_its_function() {
-    let gateway = Running::new().await;
-    gateway.deploy("hello").await;
-    let mut stream = gateway.follow("name=hello&follow=1").await;
-    gateway.provider.log(line("last words")).unwrap();
-    assert_eq!(next_text(&mut stream).await.as_deref(), Some("last words"));
-    gateway.expect("DELETE", "/system/functions", r#"{"functionName":"hello"}"#, 202).await;
-    assert_eq!(next_text(&mut stream).await, None);
 }
