@@ -12,7 +12,7 @@
 //! Without `read`, `write` or `readwrite` both are meant. What no line allows is refused; `deny` wins. One difference:
 //! a subscription is refused where Mosquitto would accept it and hold back the messages, so that a client knows.
 
-use dispatch::check_filter;
+use dispatch::{check_filter, covers, overlaps};
 use std::collections::HashMap;
 
 /// An access list.
@@ -128,36 +128,6 @@ impl Rule {
             filter = filter.replace("%c", Some(client.id).filter(|id| plain(id))?);
         }
         Some(filter)
-    }
-}
-
-/// Whether every topic of `wanted`, a topic or filter, is one of `filter`.
-fn covers(filter: &str, wanted: &str) -> bool {
-    if wanted.starts_with('$') && filter.starts_with(['+', '#']) {
-        return false;
-    }
-    let (mut filter, mut wanted) = (filter.split('/'), wanted.split('/'));
-    loop {
-        match (filter.next(), wanted.next()) {
-            (Some("#"), _) | (None, None) => return true,
-            (_, Some("#")) => return false,
-            (Some("+"), Some(_)) => {}
-            (Some(one), Some(other)) if one == other => {}
-            _ => return false,
-        }
-    }
-}
-
-/// Whether two filters have a topic in common.
-fn overlaps(one: &str, other: &str) -> bool {
-    let (mut one, mut other) = (one.split('/'), other.split('/'));
-    loop {
-        match (one.next(), other.next()) {
-            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
-            (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
-            (Some(one), Some(other)) if one == other => {}
-            _ => return false,
-        }
     }
 }
 

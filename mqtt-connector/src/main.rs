@@ -1,2 +1,50 @@
-//! MQTT topics to functions, from any broker.
-fn main() {}
+//! The MQTT connector on its own, between a broker and a gateway elsewhere.
+
+use daemon::{EXIT_USAGE, Env, EnvError, ProcessEnv};
+use dispatch::Dispatcher;
+use gateway_client::{ClientConfig, FunctionList, GatewayClient, HeaderValue};
+use mqtt_connector::{Config, MqttConnector};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The media type of messages that say none.
+const ENV_CONTENT_TYPE: &str = "content_type";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let env = ProcessEnv;
+    let traces = match daemon::log::init(&env, "mqtt-connector") {
+        Ok(traces) => traces,
+        Err(error) => return failed(&error.into()),
+    };
+    let ended = match run(&env).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    };
+    drop(traces);
+    ended
+}
+
+async fn run(env: &ProcessEnv) -> anyhow::Result<()> {
+    let config = Config::from_env(env)?;
+    let client = GatewayClient::new(&ClientConfig::from_env(env)?)?;
+    let interval = env.duration(FunctionList::ENV_INTERVAL, FunctionList::DEFAULT_INTERVAL)?;
+    let stop = daemon::stop::on_signals(|| {})?;
+    let list = FunctionList::follow(client.clone(), interval, stop.clone());
+    let dispatcher = match env.get(ENV_CONTENT_TYPE) {
+        Some(text) => {
+            let refuse = |error| EnvError::new(ENV_CONTENT_TYPE, &text, error);
+            Dispatcher::with_content_type(client, list, HeaderValue::from_str(&text).map_err(refuse)?)
+        }
+        None => Dispatcher::new(client, list),
+    };
+    MqttConnector::build(config, dispatcher)?.run(stop).await?;
+    Ok(())
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    tracing::error!("{error:#}");
+    ExitCode::from(EXIT_USAGE)
+}

@@ -17,6 +17,8 @@ const EVENTS_AT_A_TIME: usize = 256;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// The longest wait before an event is posted again.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// How long an event waits before a person hears of it; then after twice as long, and so on.
+const FIRST_COMPLAINT: Duration = Duration::from_secs(10);
 /// The media type of events that say none.
 const DEFAULT_CONTENT_TYPE: &str = "text/plain";
 
@@ -143,7 +145,7 @@ impl Dispatcher {
             return Ok(0);
         }
         let _turn = self.0.events.acquire().await.map_err(|_| DispatchError::NotReady)?;
-        let (mut accepted, mut refused, mut wait) = (0, None, FIRST_WAIT);
+        let (mut accepted, mut refused, mut wait, mut complaint) = (0, None, FIRST_WAIT, FIRST_COMPLAINT);
         loop {
             let mut failed = None;
             let mut again = Vec::new();
@@ -162,7 +164,11 @@ impl Dispatcher {
             if begun.elapsed() + wait > patience {
                 return Err(DispatchError::Temporary { function, source });
             }
-            tracing::debug!(%function, error = %source, "The event is posted again after a while");
+            if begun.elapsed() >= complaint {
+                complaint = begun.elapsed() * 2;
+                let (topic, since) = (&event.topic, begun.elapsed());
+                tracing::warn!(%function, topic, ?since, error = %source, "An event still waits to be on disk");
+            }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
             pending = again;

@@ -9,8 +9,10 @@
 
 mod dispatcher;
 mod event;
+mod filter;
 mod topic_map;
 
 pub use dispatcher::{DispatchError, Dispatcher};
 pub use event::Event;
-pub use topic_map::{FilterError, TopicMap, check_filter};
+pub use filter::{FilterError, check_filter, covers, overlaps};
+pub use topic_map::TopicMap;

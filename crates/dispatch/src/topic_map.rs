@@ -3,14 +3,10 @@
 //! `+` stands for one level and `#`, as the last level, for its parent and all below. Filters that begin with a wildcard
 //! leave topics that begin with `$` alone. A filter without wildcards is compared exactly, as upstream compares topics.
 
+use crate::filter::{MAX_LEVELS, check_filter};
 use std::collections::{BTreeSet, HashMap};
 use wire::function::FunctionStatus;
 use wire::{CRON_TOPIC, FunctionName, annotation};
-
-/// The most levels a filter may have. No one has this many; it bounds the tree's depth.
-const MAX_LEVELS: usize = 128;
-/// The longest topic or filter MQTT can carry, in bytes.
-const MAX_BYTES: usize = 65_535;
 
 /// Which functions want which topics.
 #[derive(Debug, Default)]
@@ -30,43 +26,6 @@ struct Level {
     ends: Vec<usize>,
     /// Filters that go on with `#`.
     rest: Vec<usize>,
-}
-
-/// Why text is no topic filter.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum FilterError {
-    /// `#` elsewhere than alone at the end.
-    #[error("# stands alone, as the last level")]
-    Rest,
-    /// `+` with other text in its level.
-    #[error("+ stands alone in its level")]
-    Any,
-    /// More levels than are kept.
-    #[error("it has more than {MAX_LEVELS} levels")]
-    Levels,
-    /// Empty, too long, or with a NUL.
-    #[error("it is empty, longer than {MAX_BYTES} bytes, or holds a NUL")]
-    Text,
-}
-
-/// Checks a topic filter by MQTT's rules.
-pub fn check_filter(filter: &str) -> Result<(), FilterError> {
-    if filter.is_empty() || filter.len() > MAX_BYTES || filter.contains('\0') {
-        return Err(FilterError::Text);
-    }
-    let count = filter.split('/').count();
-    if count > MAX_LEVELS {
-        return Err(FilterError::Levels);
-    }
-    for (index, level) in filter.split('/').enumerate() {
-        if level.contains('#') && (level != "#" || index + 1 != count) {
-            return Err(FilterError::Rest);
-        }
-        if level.contains('+') && level != "+" {
-            return Err(FilterError::Any);
-        }
-    }
-    Ok(())
 }
 
 impl TopicMap {

@@ -27,7 +27,7 @@ pub enum ClientError {
         source: std::io::Error,
     },
     /// TLS cannot be set up.
-    #[error("TLS to the gateway: {0}")]
+    #[error("TLS cannot be set up: {0}")]
     Tls(String),
     /// The request cannot be written down: a header or path the caller gave.
     #[error("{url}: the request cannot be made: {why}")]

@@ -11,6 +11,7 @@ mod error;
 mod function_list;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod tls;
 mod transport;
 
 pub use client::{CallId, GatewayClient};

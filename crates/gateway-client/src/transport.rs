@@ -1,20 +1,15 @@
 //! One HTTP exchange with the gateway, in bounded time and memory.
 
-use crate::{ClientConfig, ClientError};
+use crate::{ClientConfig, ClientError, tls};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig as TlsConfig, RootCertStore};
 use std::error::Error;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The largest answer that is read; a list of ten thousand functions is a tenth of it.
@@ -75,16 +70,13 @@ impl Transport {
             }
             None => None,
         };
-        let roots = if url.scheme() == "https" { Some(config.ca.as_deref()) } else { None };
+        let tls = if url.scheme() == "https" { tls::trusting(config.ca.as_deref()) } else { tls::trusting_nobody() }?;
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_LIMIT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(roots)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_LIMIT)
@@ -135,33 +127,6 @@ impl Answer {
         let line = line.chars().take(LINE_LIMIT).collect();
         Err(ClientError::Refused { method: self.method, url: self.url, status: self.status.as_u16(), line })
     }
-}
-
-/// The client side of TLS; `None` trusts nobody, for URLs without TLS.
-fn tls(roots: Option<Option<&Path>>) -> Result<TlsConfig, ClientError> {
-    let fail = |error: &dyn std::fmt::Display| ClientError::Tls(error.to_string());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = TlsConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| fail(&error))?;
-    let builder = match roots {
-        None => builder.with_root_certificates(RootCertStore::empty()),
-        Some(None) => builder.with_native_roots().map_err(|error| fail(&error))?,
-        Some(Some(path)) => builder.with_root_certificates(authorities(path)?),
-    };
-    Ok(builder.with_no_client_auth())
-}
-
-fn authorities(path: &Path) -> Result<RootCertStore, ClientError> {
-    let fail = |why: &dyn std::fmt::Display| ClientError::Tls(format!("{}: {why}", path.display()));
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fail(&error))? {
-        roots.add(certificate.map_err(|error| fail(&error))?).map_err(|error| fail(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(fail(&"no certificate in it"));
-    }
-    Ok(roots)
 }
 
 /// An error with its causes, since hyper's own text says only which step failed.
