@@ -60,7 +60,7 @@ impl Running {
             write_timeout: Duration::from_secs(1),
             ..Config::default()
         };
-        let parts = Parts { provider: Arc::clone(&provider) as _, queue, clock: Arc::new(SystemClock), internal: None };
+        let parts = Parts { provider: Arc::clone(&provider) as _, queue, clock: Arc::new(SystemClock) };
         let gateway = Gateway::build(config, parts).unwrap();
         let address = gateway.address();
         let (stopper, stop) = daemon::stop::pair();
