@@ -6,6 +6,7 @@ mod drain;
 mod limits;
 mod peers;
 mod process;
+mod template;
 
 use function_sdk::settings::{Listen, Settings};
 use std::time::Duration;
