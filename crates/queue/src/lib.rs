@@ -1,6 +1,6 @@
 //! Keeps accepted invocations on disk until they are done.
 //!
-//! [`Queue`] is the store: [`sqlite`] is the default, [`sled`] the other one behind the same suite. [`worker::Worker`]
+//! [`Queue`] is the store: [`sqlite`] is the default, [`mod@sled`] the other one behind the same suite. [`worker::Worker`]
 //! takes from it and delivers, by the rules of [`retry`].
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -8,6 +8,7 @@
 mod invocation;
 mod record;
 pub mod retry;
+pub mod sled;
 pub mod sqlite;
 mod store;
 pub mod worker;
