@@ -1,0 +1,90 @@
+//! What a deployment must be before anything of it happens: whatever can be checked without starting it.
+
+use crate::desired;
+use crate::images::Images;
+use crate::namespaces::Namespaces;
+use crate::secrets::Secrets;
+use hyper::Uri;
+use image::Image;
+use provider::check::{self, Checked};
+use provider::{ProviderError, Result};
+use wire::annotation;
+use wire::function::FunctionDeployment;
+
+/// The most replicas one box is asked for.
+pub(crate) const MOST_REPLICAS: u32 = 1000;
+
+/// A deployment that can be taken.
+pub(crate) struct Admitted {
+    pub(crate) checked: Checked,
+    /// As it is kept: its namespace written out.
+    pub(crate) deployment: FunctionDeployment,
+    pub(crate) image: Image,
+}
+
+/// Checks a deployment against the rules and against what is there.
+pub(crate) fn admit(
+    deployment: FunctionDeployment,
+    namespaces: &Namespaces,
+    secrets: &Secrets,
+    images: &Images,
+) -> Result<Admitted> {
+    let checked = check::deployment(&deployment)?;
+    namespaces.find(checked.name.namespace())?;
+    for secret in &deployment.secrets {
+        if !secrets.has(checked.name.namespace(), secret) {
+            return Err(check::missing_secret(&checked.name, secret));
+        }
+    }
+    replicas(&deployment, checked.at_least)?;
+    ready_path(&deployment)?;
+    let image = images.find(&checked.image)?;
+    let deployment = FunctionDeployment { namespace: checked.name.namespace().to_owned(), ..deployment };
+    Ok(Admitted { checked, deployment, image })
+}
+
+/// Checks that a function may have so many replicas.
+pub(crate) fn replicas(deployment: &FunctionDeployment, replicas: u32) -> Result<()> {
+    if replicas > 1 && desired::has_data(deployment) {
+        return Err(ProviderError::Invalid(format!(
+            "function {} has a data directory (annotation {}), which two replicas must not share: it can be scaled to \
+             0 and 1, not to {replicas}",
+            deployment.service,
+            annotation::DATA_PATH
+        )));
+    }
+    if replicas > MOST_REPLICAS {
+        return Err(ProviderError::Invalid(format!(
+            "{replicas} replicas of {} are too many: this provider runs up to {MOST_REPLICAS} of a function",
+            deployment.service
+        )));
+    }
+    Ok(())
+}
+
+/// What was deployed and is kept, but not enforced by processes without a sandbox; `None` when there is nothing.
+pub(crate) fn not_enforced(deployment: &FunctionDeployment) -> Option<String> {
+    let named = [
+        (deployment.limits.is_some(), "limits"),
+        (deployment.requests.is_some(), "requests"),
+        (deployment.read_only_root_filesystem, "readOnlyRootFilesystem"),
+        (!deployment.constraints.is_empty(), "constraints"),
+        (deployment.annotations.contains_key(annotation::DATA_SIZE), annotation::DATA_SIZE),
+        (deployment.annotations.contains_key(annotation::NETWORK), annotation::NETWORK),
+        (deployment.annotations.contains_key(annotation::ISOLATION), annotation::ISOLATION),
+    ];
+    let named: Vec<&str> = named.into_iter().filter_map(|(given, name)| given.then_some(name)).collect();
+    (!named.is_empty()).then(|| format!("kept and reported, but not enforced by this version: {}", named.join(", ")))
+}
+
+fn ready_path(deployment: &FunctionDeployment) -> Result<()> {
+    let Some(path) = deployment.annotations.get(annotation::READY_PATH) else { return Ok(()) };
+    let path = path.trim();
+    match path.is_empty() || format!("/{}", path.trim_start_matches('/')).parse::<Uri>().is_ok() {
+        true => Ok(()),
+        false => Err(ProviderError::Invalid(format!(
+            "annotation {}: {path:?} is no path of a URL, such as /ready",
+            annotation::READY_PATH
+        ))),
+    }
+}

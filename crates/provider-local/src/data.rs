@@ -1,0 +1,54 @@
+//! Data directories: `data/NS/NAME/`, one a function, which outlive its replicas and, unless purged, the function.
+
+use crate::disk;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use wire::FunctionName;
+
+/// What is being removed is called so; no function can be.
+const ASIDE: &str = ".purged-";
+
+/// Where data directories are.
+#[derive(Clone, Debug)]
+pub(crate) struct Data(PathBuf);
+
+impl Data {
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self(dir.to_owned())
+    }
+
+    /// The directory of a function, made when it is not there.
+    pub(crate) fn open(&self, name: &FunctionName) -> io::Result<PathBuf> {
+        let dir = self.path(name);
+        disk::make_dir(&dir)?;
+        Ok(dir)
+    }
+
+    /// Removes a function's directory with all in it. It is out of the way first: replicas that are still ending keep
+    /// what they have open, and a function of the same name starts with an empty one.
+    pub(crate) fn purge(&self, name: &FunctionName) -> io::Result<()> {
+        let aside = self.0.join(name.namespace()).join(format!("{ASIDE}{:08x}", rand::random::<u32>()));
+        match fs::rename(self.path(name), &aside) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => disk::remove_dir(&aside),
+        }
+    }
+
+    /// Goes on with removals that a crash has interrupted.
+    pub(crate) fn finish_purges(&self) -> io::Result<()> {
+        for (_, namespace) in disk::entries(&self.0)? {
+            for (name, path) in disk::entries(&namespace)? {
+                if name.starts_with(ASIDE) {
+                    disk::remove_dir(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, name: &FunctionName) -> PathBuf {
+        self.0.join(name.namespace()).join(name.name())
+    }
+}

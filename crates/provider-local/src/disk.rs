@@ -1,0 +1,74 @@
+//! Files that are whole or not there: written beside, synced, renamed, the directory synced.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Makes a directory and its parents, readable by the owner alone.
+pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Replaces a file's content so that a crash leaves the old or the new, and a return means the new is on disk.
+pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let dir = parent(path)?;
+    make_dir(dir)?;
+    let beside = dir.join(format!(".new-{:08x}", rand::random::<u32>()));
+    let written = write_new(&beside, content).and_then(|()| fs::rename(&beside, path));
+    if let Err(error) = written {
+        // The error that led here is the one to tell.
+        fs::remove_file(&beside).unwrap_or_default();
+        return Err(error);
+    }
+    sync_dir(dir)
+}
+
+/// Removes a file; `false` when it was not there.
+pub(crate) fn remove(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_dir(parent(path)?).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a directory with all in it; nothing when it is not there.
+pub(crate) fn remove_dir(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The entries of a directory by name; none when it is not there. Names that are not text are left out: nothing here
+/// writes such.
+pub(crate) fn entries(dir: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let listing = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listing => listing?,
+    };
+    let mut entries = Vec::new();
+    for entry in listing {
+        let entry = entry?;
+        if let Ok(name) = entry.file_name().into_string() {
+            entries.push((name, entry.path()));
+        }
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn parent(path: &Path) -> io::Result<&Path> {
+    path.parent().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a path without a directory"))
+}

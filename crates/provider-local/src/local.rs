@@ -1,0 +1,307 @@
+//! The provider: takes wishes, checks them, puts them on disk and wakes the reconcile loop.
+//!
+//! What touches the disk runs on blocking threads, one change at a time; reading never waits for it.
+
+mod changes;
+
+use crate::config::Config;
+use crate::data::Data;
+use crate::desired::{Desired, Entry, Files};
+use crate::disk;
+use crate::images::Images;
+use crate::logs::Logs;
+use crate::namespaces::Namespaces;
+use crate::process::{ProcessRuntime, Processes};
+use crate::reconcile::{Patience, Reconciler};
+use crate::runtime::{Running, Runtime, Sample};
+use crate::secrets::Secrets;
+use crate::state::State;
+use async_trait::async_trait;
+use changes::Changes;
+use daemon::{Clock, Stop};
+use futures_util::stream::BoxStream;
+use image::Store;
+use provider::{Deployed, LogQuery, Provider, ProviderError, ReplicaTable, Result};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+use wire::FunctionName;
+use wire::function::{FunctionDeployment, FunctionStatus, Usage};
+use wire::info::{ProviderInfo, Version};
+use wire::log::LogLine;
+use wire::namespace::Namespace;
+
+/// The longest path a Unix socket can have.
+const LONGEST_SOCKET: usize = 107;
+/// The time CPU use is measured over.
+const USAGE_WINDOW: Duration = Duration::from_millis(200);
+
+/// Runs functions on this machine.
+pub struct LocalProvider {
+    changes: Arc<Changes>,
+    runtime: Arc<dyn Runtime>,
+    patience: Patience,
+    gateway_url: Arc<Mutex<String>>,
+    version: Version,
+}
+
+/// Why the provider cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The directory for sockets has too long a path.
+    #[error(
+        "the directory {dir} is too long for sockets: they would be called {socket}, and the system takes at most \
+         {LONGEST_SOCKET} characters; choose a shorter one"
+    )]
+    SocketPath {
+        /// The directory.
+        dir: PathBuf,
+        /// The longest path that would come of it.
+        socket: PathBuf,
+    },
+    /// What is on disk cannot be used.
+    #[error("{what}: {source}")]
+    Disk {
+        /// What was being done.
+        what: String,
+        /// What happened.
+        source: io::Error,
+    },
+}
+
+impl LocalProvider {
+    /// Reads what is on disk. Nothing runs before [`LocalProvider::run`].
+    pub fn build(config: Config, images: Store, clock: Arc<dyn Clock>) -> std::result::Result<Arc<Self>, BuildError> {
+        let socket = ProcessRuntime::longest_socket(&config);
+        if socket.as_os_str().as_bytes().len() > LONGEST_SOCKET {
+            return Err(BuildError::SocketPath { dir: config.run, socket });
+        }
+        let images = Images::new(images);
+        let secrets = Arc::new(Secrets::new(&config.secrets));
+        let logs = Arc::new(Logs::new(&config.logs, config.log_limits, Arc::clone(&clock)));
+        let gateway_url = Arc::new(Mutex::new(config.gateway_url.clone()));
+        let processes = ProcessRuntime::new(
+            config.clone(),
+            Arc::clone(&gateway_url),
+            images.clone(),
+            Arc::clone(&secrets),
+            Arc::clone(&logs),
+        )
+        .map_err(|source| BuildError::Disk { what: "start the thread that starts processes".to_owned(), source })?;
+        Self::assemble(&config, images, secrets, logs, clock, gateway_url, Arc::new(Processes(Arc::new(processes))))
+    }
+
+    fn assemble(
+        config: &Config,
+        images: Images,
+        secrets: Arc<Secrets>,
+        logs: Arc<Logs>,
+        clock: Arc<dyn Clock>,
+        gateway_url: Arc<Mutex<String>>,
+        runtime: Arc<dyn Runtime>,
+    ) -> std::result::Result<Arc<Self>, BuildError> {
+        let failed = |what: &str| {
+            let what = what.to_owned();
+            move |source| BuildError::Disk { what, source }
+        };
+        for dir in [&config.functions, &config.secrets, &config.namespaces, &config.data, &config.logs, &config.run] {
+            disk::make_dir(dir).map_err(failed(&format!("make the directory {}", dir.display())))?;
+        }
+        let files = Files::new(&config.functions);
+        let functions = files.load().map_err(failed("read what is deployed"))?;
+        let namespaces = Namespaces::open(&config.namespaces).map_err(failed("read the namespaces"))?;
+        let data = Data::new(&config.data);
+        data.finish_purges().map_err(failed("remove data directories of deleted functions"))?;
+        let state = Arc::new(State::new(functions));
+        Ok(Arc::new(Self {
+            changes: Arc::new(Changes::new(files, namespaces, secrets, data, logs, images, clock, state)),
+            runtime,
+            patience: Patience { start: config.start_timeout, shutdown: config.shutdown_grace },
+            gateway_url,
+            version: config.version.clone(),
+        }))
+    }
+
+    /// Tells where functions reach the gateway, when that was not known yet. Replicas started before keep what they
+    /// were told.
+    pub fn set_gateway_url(&self, url: &str) {
+        url.clone_into(&mut self.gateway_url.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Runs functions until stopped; then no process of theirs is left. Stop it after whatever calls them.
+    pub async fn run(self: Arc<Self>, stop: Stop) {
+        let state = Arc::clone(&self.changes.state);
+        let logs = Arc::clone(&self.changes.logs);
+        Reconciler::new(state, Arc::clone(&self.runtime), logs, self.patience).run(stop).await;
+    }
+
+    /// Does something that touches the disk.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Changes) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let changes = Arc::clone(&self.changes);
+        let done = tokio::task::spawn_blocking(move || work(&changes)).await;
+        done.unwrap_or_else(|error| Err(ProviderError::failed("do what was asked", error)))
+    }
+
+    fn status_of(&self, name: &FunctionName, entry: &Entry) -> FunctionStatus {
+        let ready = self.changes.state.seen(name).ready.len();
+        match entry {
+            Entry::Known(desired) => status(desired, name, ready),
+            Entry::Unreadable(_) => FunctionStatus {
+                name: name.name().to_owned(),
+                namespace: name.namespace().to_owned(),
+                created_at: wire::function::never(),
+                ..FunctionStatus::default()
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for LocalProvider {
+    fn info(&self) -> ProviderInfo {
+        ProviderInfo {
+            provider: "crema".to_owned(),
+            version: self.version.clone(),
+            orchestration: "processes".to_owned(),
+        }
+    }
+
+    fn replicas(&self) -> ReplicaTable {
+        self.changes.state.table()
+    }
+
+    async fn list(&self, namespace: &str) -> Result<Vec<FunctionStatus>> {
+        self.changes.namespaces.find(namespace)?;
+        let functions = self.changes.state.functions();
+        let wanted = functions.iter().filter(|(name, _)| name.namespace() == namespace);
+        Ok(wanted.map(|(name, entry)| self.status_of(name, entry)).collect())
+    }
+
+    async fn status(&self, name: &FunctionName, usage: bool) -> Result<FunctionStatus> {
+        let entry = self.changes.find(name)?;
+        let status = self.status_of(name, &entry);
+        let running = self.changes.state.seen(name).running;
+        let usage = if usage && !running.is_empty() { measure(running).await } else { None };
+        Ok(FunctionStatus { usage, ..status })
+    }
+
+    async fn deploy(&self, deployment: FunctionDeployment) -> Result<Deployed> {
+        self.blocking(|changes| changes.deploy(deployment)).await
+    }
+
+    async fn update(&self, deployment: FunctionDeployment) -> Result<Deployed> {
+        self.blocking(|changes| changes.update(deployment)).await
+    }
+
+    async fn delete(&self, name: &FunctionName, purge: bool) -> Result<()> {
+        let name = name.clone();
+        self.blocking(move |changes| changes.delete(&name, purge)).await
+    }
+
+    async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<()> {
+        let name = name.clone();
+        self.blocking(move |changes| changes.scale(&name, replicas)).await
+    }
+
+    async fn logs(&self, name: &FunctionName, query: LogQuery) -> Result<BoxStream<'static, LogLine>> {
+        self.changes.find(name)?;
+        let since = query.since.as_deref().map(str::parse).transpose().map_err(|error: jiff::Error| {
+            ProviderError::Invalid(format!("since: give a moment like 2026-01-31T12:00:00Z: {error}"))
+        })?;
+        Ok(self.changes.logs.of(name).read(&query, since))
+    }
+
+    async fn namespaces(&self) -> Result<Vec<Namespace>> {
+        Ok(self.changes.namespaces.list())
+    }
+
+    async fn create_namespace(&self, namespace: Namespace) -> Result<()> {
+        self.blocking(|changes| changes.create_namespace(namespace)).await
+    }
+
+    async fn update_namespace(&self, namespace: Namespace) -> Result<()> {
+        self.blocking(|changes| changes.update_namespace(namespace)).await
+    }
+
+    async fn delete_namespace(&self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        self.blocking(move |changes| changes.delete_namespace(&name)).await
+    }
+
+    async fn secrets(&self, namespace: &str) -> Result<Vec<String>> {
+        let namespace = namespace.to_owned();
+        self.blocking(move |changes| changes.list_secrets(&namespace)).await
+    }
+
+    async fn create_secret(&self, namespace: &str, name: &str, value: Vec<u8>) -> Result<()> {
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        self.blocking(move |changes| changes.create_secret(&namespace, &name, &value)).await
+    }
+
+    async fn update_secret(&self, namespace: &str, name: &str, value: Vec<u8>) -> Result<()> {
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        self.blocking(move |changes| changes.update_secret(&namespace, &name, &value)).await
+    }
+
+    async fn delete_secret(&self, namespace: &str, name: &str) -> Result<()> {
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        self.blocking(move |changes| changes.delete_secret(&namespace, &name)).await
+    }
+}
+
+/// A function as it was deployed and as it is.
+fn status(desired: &Desired, name: &FunctionName, ready: usize) -> FunctionStatus {
+    let deployment = desired.deployment.clone();
+    FunctionStatus {
+        name: name.name().to_owned(),
+        image: deployment.image,
+        namespace: name.namespace().to_owned(),
+        env_process: deployment.env_process,
+        env_vars: deployment.env_vars,
+        constraints: deployment.constraints,
+        secrets: deployment.secrets,
+        labels: deployment.labels,
+        annotations: deployment.annotations,
+        limits: deployment.limits,
+        requests: deployment.requests,
+        read_only_root_filesystem: deployment.read_only_root_filesystem,
+        invocation_count: 0.0,
+        replicas: desired.replicas.into(),
+        available_replicas: ready as u64,
+        created_at: desired.created_at.clone(),
+        usage: None,
+    }
+}
+
+/// What replicas use together: memory now, CPU over a moment.
+async fn measure(running: Vec<Arc<dyn Running>>) -> Option<Usage> {
+    let before = Instant::now();
+    let (running, first) = samples(running).await?;
+    tokio::time::sleep(USAGE_WINDOW).await;
+    let (_, second) = samples(running).await?;
+    let seconds = before.elapsed().as_secs_f64();
+    let pairs = first.iter().zip(&second).filter_map(|(first, second)| Some((first.as_ref()?, second.as_ref()?)));
+    let mut usage = Usage::default();
+    for (first, second) in pairs {
+        usage.cpu += second.cpu.saturating_sub(first.cpu).as_secs_f64() / seconds * 1000.0;
+        usage.total_memory_bytes += second.memory_bytes as f64;
+    }
+    Some(usage)
+}
+
+type Samples = (Vec<Arc<dyn Running>>, Vec<Option<Sample>>);
+
+/// Reading `/proc` takes a few system calls a process: not on a thread that serves.
+async fn samples(running: Vec<Arc<dyn Running>>) -> Option<Samples> {
+    let read = move || {
+        let samples = running.iter().map(|replica| replica.sample()).collect();
+        (running, samples)
+    };
+    tokio::task::spawn_blocking(read).await.ok()
+}

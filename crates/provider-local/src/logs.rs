@@ -1,0 +1,124 @@
+//! What functions write, line by line: `logs/NS/NAME/`, rotated and capped, and passed on to those who follow.
+//!
+//! Writing never makes a function wait for a reader or for a slow disk's sync; what cannot be written is counted in
+//! the platform's own log, not an error of the function.
+
+mod file;
+mod lines;
+mod query;
+
+pub(crate) use lines::capture;
+
+use crate::config::LogLimits;
+use crate::disk;
+use daemon::Clock;
+use file::{RotatedFile, Stored};
+use futures_util::stream::BoxStream;
+use provider::LogQuery;
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::broadcast;
+use wire::FunctionName;
+use wire::log::LogLine;
+
+/// Lines a follower may fall behind before it misses some.
+const FOLLOWER_LAG: usize = 4096;
+
+/// The logs of all functions.
+pub(crate) struct Logs {
+    dir: PathBuf,
+    limits: LogLimits,
+    clock: Arc<dyn Clock>,
+    /// Held for a map operation.
+    open: Mutex<HashMap<FunctionName, Arc<FunctionLog>>>,
+}
+
+/// The log of one function.
+pub(crate) struct FunctionLog {
+    name: FunctionName,
+    clock: Arc<dyn Clock>,
+    /// Held while some lines are appended, so that a follower's first new line is the one after its last old one.
+    open: Mutex<Open>,
+}
+
+struct Open {
+    file: RotatedFile,
+    /// `None` when the log is removed: that ends the followers' streams.
+    followers: Option<broadcast::Sender<LogLine>>,
+}
+
+impl Logs {
+    pub(crate) fn new(dir: &Path, limits: LogLimits, clock: Arc<dyn Clock>) -> Self {
+        Self { dir: dir.to_owned(), limits, clock, open: Mutex::default() }
+    }
+
+    /// A function's log.
+    pub(crate) fn of(&self, name: &FunctionName) -> Arc<FunctionLog> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = open.entry(name.clone()).or_insert_with(|| {
+            Arc::new(FunctionLog {
+                name: name.clone(),
+                clock: Arc::clone(&self.clock),
+                open: Mutex::new(Open {
+                    file: RotatedFile::new(self.path(name), self.limits),
+                    followers: Some(broadcast::Sender::new(FOLLOWER_LAG)),
+                }),
+            })
+        });
+        Arc::clone(log)
+    }
+
+    /// Removes a function's log. Replicas that are still ending write no more.
+    pub(crate) fn remove(&self, name: &FunctionName) -> io::Result<()> {
+        let removed = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        if let Some(log) = removed {
+            let mut open = log.open();
+            open.file.close();
+            open.followers = None;
+        }
+        disk::remove_dir(&self.path(name))
+    }
+
+    fn path(&self, name: &FunctionName) -> PathBuf {
+        self.dir.join(name.namespace()).join(name.name())
+    }
+}
+
+impl FunctionLog {
+    /// Appends lines of one replica.
+    pub(crate) fn append(&self, instance: &str, texts: impl IntoIterator<Item = String>) {
+        let mut open = self.open();
+        let mut lines = Vec::new();
+        for text in texts {
+            let timestamp = format!("{:.9}", self.clock.now());
+            lines.push(Stored { timestamp, instance: instance.to_owned(), text });
+        }
+        open.file.append(&lines);
+        let Some(followers) = &open.followers else { return };
+        for line in lines {
+            // No followers is no error.
+            followers.send(line.into_line(&self.name)).map(drop).unwrap_or_default();
+        }
+    }
+
+    /// Appends a line of the platform's.
+    pub(crate) fn note(&self, instance: &str, text: &str) {
+        self.append(instance, [format!("crema: {text}")]);
+    }
+
+    /// The lines a query asks for.
+    pub(crate) fn read(&self, query: &LogQuery, since: Option<jiff::Timestamp>) -> BoxStream<'static, LogLine> {
+        let (snapshot, followed) = {
+            let open = self.open();
+            let followers = open.followers.as_ref().filter(|_| query.follow);
+            (open.file.snapshot(), followers.map(broadcast::Sender::subscribe))
+        };
+        query::stream(self.name.clone(), snapshot, followed, query, since)
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

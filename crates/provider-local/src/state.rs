@@ -1,0 +1,130 @@
+//! What is wanted and what is seen of every function, and the replica table made of both.
+
+use crate::desired::{Desired, Entry};
+use crate::runtime::Running;
+use provider::{FunctionReplicas, Replica, ReplicaTable, TableWriter};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use wire::FunctionName;
+
+/// What is seen of one function's replicas.
+#[derive(Clone, Default)]
+pub(crate) struct Seen {
+    pub(crate) ready: Vec<Arc<Replica>>,
+    pub(crate) running: Vec<Arc<dyn Running>>,
+    /// Why it is not as it is wanted.
+    pub(crate) trouble: Option<String>,
+}
+
+/// Shared by the provider, who changes wishes, and the reconcile loop, who changes what is seen.
+pub(crate) struct State {
+    /// Held for map operations, the table's among them, so that no two of them mix.
+    inner: Mutex<Inner>,
+    table: TableWriter,
+    /// Wakes the reconcile loop.
+    pub(crate) wish: Notify,
+    next_generation: AtomicU64,
+}
+
+struct Inner {
+    functions: BTreeMap<FunctionName, Entry>,
+    seen: HashMap<FunctionName, Seen>,
+}
+
+impl State {
+    pub(crate) fn new(functions: BTreeMap<FunctionName, Entry>) -> Self {
+        let generations = functions.values().map(|entry| match entry {
+            Entry::Known(desired) => desired.generation,
+            Entry::Unreadable(_) => 0,
+        });
+        let state = Self {
+            next_generation: AtomicU64::new(generations.max().unwrap_or(0) + 1),
+            inner: Mutex::new(Inner { functions, seen: HashMap::new() }),
+            table: TableWriter::default(),
+            wish: Notify::new(),
+        };
+        let names: Vec<FunctionName> = state.inner().functions.keys().cloned().collect();
+        names.iter().for_each(|name| state.publish(&state.inner(), name));
+        state
+    }
+
+    pub(crate) fn table(&self) -> ReplicaTable {
+        self.table.table()
+    }
+
+    /// A number no specification has had.
+    pub(crate) fn next_generation(&self) -> u64 {
+        self.next_generation.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn functions(&self) -> BTreeMap<FunctionName, Entry> {
+        self.inner().functions.clone()
+    }
+
+    pub(crate) fn get(&self, name: &FunctionName) -> Option<Entry> {
+        self.inner().functions.get(name).cloned()
+    }
+
+    /// What is wanted and seen of a function.
+    pub(crate) fn seen(&self, name: &FunctionName) -> Seen {
+        self.inner().seen.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Wishes for something else, which is on disk.
+    pub(crate) fn put(&self, name: &FunctionName, desired: Arc<Desired>) {
+        let mut inner = self.inner();
+        inner.functions.insert(name.clone(), Entry::Known(desired));
+        self.publish(&inner, name);
+        drop(inner);
+        self.wish.notify_one();
+    }
+
+    /// Wishes a function away.
+    pub(crate) fn remove(&self, name: &FunctionName) {
+        let mut inner = self.inner();
+        inner.functions.remove(name);
+        self.publish(&inner, name);
+        drop(inner);
+        self.wish.notify_one();
+    }
+
+    /// Tells what is seen of a function now; nothing when nothing of it is left.
+    pub(crate) fn see(&self, name: &FunctionName, seen: Option<Seen>) {
+        let mut inner = self.inner();
+        match seen {
+            Some(seen) => drop(inner.seen.insert(name.clone(), seen)),
+            None => drop(inner.seen.remove(name)),
+        }
+        self.publish(&inner, name);
+    }
+
+    fn publish(&self, inner: &Inner, name: &FunctionName) {
+        let seen = inner.seen.get(name);
+        let replicas = match inner.functions.get(name) {
+            None => return self.table.remove(name),
+            Some(Entry::Known(desired)) => FunctionReplicas {
+                ready: seen.map(|seen| seen.ready.clone()).unwrap_or_default(),
+                desired: desired.replicas,
+                at_least: at_least(desired),
+                annotations: desired.deployment.annotations.clone(),
+                labels: desired.deployment.labels.clone(),
+                trouble: seen.and_then(|seen| seen.trouble.clone()),
+            },
+            Some(Entry::Unreadable(why)) => {
+                FunctionReplicas { at_least: 1, trouble: Some(why.clone()), ..FunctionReplicas::default() }
+            }
+        };
+        self.table.set(name, replicas);
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The fewest replicas of what was deployed; the label was checked then.
+fn at_least(desired: &Desired) -> u32 {
+    provider::check::deployment(&desired.deployment).map_or(1, |checked| checked.at_least)
+}
