@@ -104,7 +104,7 @@ async fn replay(
         judge_content(&asked, &told.body, &answer)?;
     }
     if answer.status == 202 && request.path.starts_with("/async-function/") {
-        judge_accepted(stage, &answer, &request.body())?;
+        judge_accepted(stage, &answer, request.body()).await?;
     }
     Ok(true)
 }
@@ -170,11 +170,14 @@ fn judge_content(asked: &str, told: &str, answer: &Answer) -> Result<(), String>
     }
 }
 
-fn judge_accepted(stage: &Stage, answer: &Answer, body: &[u8]) -> Result<(), String> {
+/// What was accepted is in the queue and reaches the function.
+async fn judge_accepted(stage: &Stage, answer: &Answer, body: Vec<u8>) -> Result<(), String> {
     let id = answer.header("x-call-id").ok_or("a 202 without X-Call-Id")?;
-    let kept = stage.queue.invocations();
-    let kept = kept.iter().find(|invocation| invocation.call_id == id).ok_or("a 202 for what is not in the queue")?;
-    same(body, &kept.body)
+    let kept = stage.queue.call(id).await.map_err(|error| error.to_string())?;
+    same("hello.openfaas-fn".to_owned(), kept.ok_or("a 202 for what is not in the queue")?.function)?;
+    e2e::eventually("the call is delivered", async || if stage.heard.has(&body) { Ok(()) } else { Err("not yet") })
+        .await;
+    Ok(())
 }
 
 fn decode<T: DeserializeOwned>(text: &str) -> Result<T, String> {

@@ -1,14 +1,16 @@
 //! A gateway that is set up as the recordings' `world.json` says.
 
-use crate::peers::{self, Kept};
+use crate::peers::{self, Heard};
 use crate::recording;
 use daemon::{Stopper, SystemClock};
 use gateway::{Config, Credentials, Gateway, Parts};
 use provider::Provider;
 use provider::memory::{MemoryProvider, Script};
+use queue::{Queue, sqlite};
 use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use tempfile::TempDir;
 use tokio::task::{JoinHandle, JoinSet};
 use wire::FunctionName;
 use wire::function::{FunctionDeployment, FunctionStatus, TextMap};
@@ -91,33 +93,46 @@ fn deployment(status: FunctionStatus) -> FunctionDeployment {
 /// The gateway of a world, at work.
 pub(crate) struct Stage {
     pub(crate) address: String,
-    pub(crate) queue: Arc<Kept>,
+    pub(crate) queue: Arc<dyn Queue>,
+    /// What the functions were sent.
+    pub(crate) heard: Heard,
     stopper: Stopper,
     gateway: JoinHandle<std::io::Result<()>>,
+    worker: JoinHandle<std::io::Result<()>>,
     /// The functions; they end with the stage.
     _functions: JoinSet<()>,
+    _directory: TempDir,
 }
 
 impl Stage {
     pub(crate) async fn set(world: &World, auth: bool) -> Self {
         let provider = Arc::new(MemoryProvider::new());
-        let queue = Arc::new(Kept::default());
+        let directory = tempfile::tempdir().unwrap();
+        // Hundreds of stages, and no power cut in any of them.
+        let queue = sqlite::open_with(directory.path(), sqlite::Durability::None).unwrap();
         let mut functions = JoinSet::new();
-        world.build(&provider, &peers::function(&mut functions).await).await;
+        let (function, heard) = peers::function(&mut functions).await;
+        world.build(&provider, &function).await;
         let port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let User { user, password } = world.credentials.clone();
         let auth = auth.then_some(Credentials { user, password });
         let config = Config { listen: port, metrics: port, auth, workers: 1, ..Config::default() };
-        let parts = Parts { provider, queue: Some(Arc::clone(&queue) as _), clock: Arc::new(SystemClock) };
+        let parts = Parts { provider, queue: Some(Arc::clone(&queue)), clock: Arc::new(SystemClock) };
         let gateway = Gateway::build(config, parts).unwrap();
         let address = gateway.address().to_string();
         let (stopper, stop) = daemon::stop::pair();
-        Self { address, queue, stopper, gateway: tokio::spawn(gateway.run(stop)), _functions: functions }
+        let worker = gateway.worker(queue::worker::Config::default()).unwrap();
+        let worker = tokio::spawn(worker.run(stop.clone()));
+        let gateway = tokio::spawn(gateway.run(stop));
+        Self { address, queue, heard, stopper, gateway, worker, _functions: functions, _directory: directory }
     }
 
-    /// Stops the gateway, which must not hang.
+    /// Stops gateway and worker, which must not hang.
     pub(crate) async fn strike(self) {
         self.stopper.stop();
-        tokio::time::timeout(e2e::PATIENCE, self.gateway).await.unwrap().unwrap().unwrap();
+        for task in [self.gateway, self.worker] {
+            tokio::time::timeout(e2e::PATIENCE, task).await.unwrap().unwrap().unwrap();
+        }
+        self.queue.close().await;
     }
 }
