@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
+mod killed;
 mod stores;
 mod suite;
