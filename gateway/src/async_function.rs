@@ -21,7 +21,7 @@ use wire::{FunctionName, annotation};
 pub(crate) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     match AssertUnwindSafe(serve(&request, payload)).catch_unwind().await {
         Ok(answer) => answer,
-        Err(_panic) => respond::panicked(),
+        Err(_panic) => respond::panicked().answer(),
     }
 }
 

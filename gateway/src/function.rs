@@ -31,7 +31,7 @@ const LATER: Duration = Duration::from_secs(5);
 pub(crate) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     match AssertUnwindSafe(serve(&request, payload)).catch_unwind().await {
         Ok(answer) => answer,
-        Err(_panic) => respond::panicked(),
+        Err(_panic) => respond::panicked().answer(),
     }
 }
 

@@ -1,5 +1,115 @@
-//! The gateway on its own.
+//! The gateway on its own, with the local provider behind it: brings the parts together, runs them, stops them in
+//! order. Connectors and brokers are other processes.
+
+use anyhow::{Context, bail};
+use daemon::stop::{self, Stopper};
+use daemon::{Clock, Env, ProcessEnv, Stop, SystemClock};
+use gateway::{Config, Gateway, Parts};
+use provider_local::LocalProvider;
+use queue::Queue;
+use std::fs::{self, File};
+use std::future::Future;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+/// Where everything is kept.
+const ENV_STATE: &str = "CREMA_STATE";
+/// `sqlite` or `sled`.
+const ENV_QUEUE: &str = "CREMA_QUEUE";
+
+fn main() -> ExitCode {
+    let Err(error) = start() else { return ExitCode::SUCCESS };
+    // Nobody is left to tell when standard error is gone.
+    writeln!(std::io::stderr(), "gateway: {error:#}").unwrap_or_default();
+    ExitCode::from(daemon::EXIT_USAGE)
+}
+
+fn start() -> anyhow::Result<()> {
+    let env = ProcessEnv;
+    let mut config = Config::from_env(&env)?;
+    let state = env.get(ENV_STATE).map(PathBuf::from);
+    let state = state.with_context(|| format!("{ENV_STATE} is not set: name the directory to keep everything in"))?;
+    let _lock = lock(&state)?;
+    config.counters.get_or_insert_with(|| state.join("invocations.json"));
+    config.functions = Some((Ipv4Addr::LOCALHOST, 0).into());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(serve(config, &state))
+}
+
+/// Takes the state directory for this process, as `crema up` does.
+fn lock(state: &Path) -> anyhow::Result<File> {
+    let name = || format!("state directory {}; name another one in {ENV_STATE}", state.display());
+    fs::create_dir_all(state).with_context(name)?;
+    let file = File::options().create(true).truncate(false).write(true).open(state.join("lock")).with_context(name)?;
+    if file.try_lock().is_err() {
+        bail!("state directory {} is in use by another process; name another one in {ENV_STATE}", state.display());
+    }
+    Ok(file)
+}
+
+async fn serve(config: Config, state: &Path) -> anyhow::Result<()> {
+    let env = ProcessEnv;
+    let _traces = daemon::log::init(&env, "gateway")?;
+    let stop = stop::on_signals(|| {
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap_or_default();
+    })?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let images = image::Store::open(state.join("images"))?;
+    let provider_config = provider_local::Config::new(state, state.join("run"), String::new());
+    let provider = LocalProvider::build(provider_config, images, Arc::clone(&clock))?;
+    let queue = open_queue(&env, &state.join("queue"))?;
+    let parts = Parts { provider: Arc::clone(&provider) as _, queue: Some(Arc::clone(&queue)), clock };
+    let gateway = Gateway::build(config, parts)?;
+    provider.set_gateway_url(&format!("http://{}", gateway.functions_address()));
+    tracing::info!(address = %gateway.address(), metrics = %gateway.metrics_address(), "gateway");
+
+    let worker = gateway.worker(queue::worker::Config::from_env(&env)?);
+    let worker = worker.map(|worker| Part::start(move |stop| worker.run(stop)));
+    let gateway = Part::start(move |stop| gateway.run(stop));
+    let provider = Part::start(move |stop| async move {
+        provider.run(stop).await;
+        Ok(())
+    });
+    stop.stopped().await;
+    tracing::info!("stopping: calls in flight are finished");
+    for part in worker.into_iter().chain([gateway, provider]) {
+        part.stop().await?;
+    }
+    queue.close().await;
+    Ok(())
+}
+
+fn open_queue(env: &impl Env, directory: &Path) -> anyhow::Result<Arc<dyn Queue>> {
+    match env.get(ENV_QUEUE).as_deref() {
+        None | Some("sqlite") => Ok(queue::sqlite::open(directory)?),
+        Some("sled") => Ok(queue::sled::open(directory)?),
+        Some(other) => bail!("{ENV_QUEUE}={other}: give sqlite or sled"),
+    }
+}
+
+/// Something that runs until it is stopped.
+struct Part {
+    stopper: Stopper,
+    task: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Part {
+    fn start<F>(run: impl FnOnce(Stop) -> F) -> Self
+    where
+        F: Future<Output = std::io::Result<()>> + Send + 'static,
+    {
+        let (stopper, stop) = stop::pair();
+        Self { stopper, task: tokio::spawn(run(stop)) }
+    }
+
+    async fn stop(self) -> anyhow::Result<()> {
+        self.stopper.stop();
+        Ok(self.task.await??)
+    }
+}

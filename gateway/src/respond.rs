@@ -2,12 +2,17 @@
 //! reason and the next step.
 
 use crate::PRODUCT;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
 use actix_web::{HttpResponse, ResponseError};
+use futures_util::FutureExt;
 use hyper::header::HeaderValue as CallValue;
 use provider::ProviderError;
 use queue::QueueError;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 /// Why a request gets no answer of its own. The text goes to the client as it is.
@@ -81,8 +86,16 @@ impl Refusal {
 }
 
 /// What a request gets whose handler panicked. The panic itself has been logged.
-pub(crate) fn panicked() -> HttpResponse {
-    Refusal::Internal("the gateway failed on this request; its log says why".to_owned()).answer()
+pub(crate) fn panicked() -> Refusal {
+    Refusal::Internal("the gateway failed on this request; its log says why".to_owned())
+}
+
+/// Lets a panic end one request and nothing else.
+pub(crate) async fn survive(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    AssertUnwindSafe(next.call(request)).catch_unwind().await.unwrap_or_else(|_panic| Err(panicked().into()))
 }
 
 /// Marks the answer of a call: its id, when it began, who answered.

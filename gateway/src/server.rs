@@ -5,7 +5,7 @@ use crate::counters::Counters;
 use crate::delivery::QueueWorker;
 use crate::invoker::Invoker;
 use crate::metrics::Metrics;
-use crate::respond::Refusal;
+use crate::respond::{self, Refusal};
 use crate::state::{Parts, State};
 use crate::tls::{self, TlsError};
 use crate::{async_function, auth, function, system, upkeep};
@@ -164,7 +164,12 @@ fn serve(listener: TcpListener, state: Arc<State>, tls: Option<ServerConfig>, st
             .app_data(Rc::new(Invoker::new(Arc::clone(&state))))
             .service(web::scope("/function").default_service(web::to(function::handle)))
             .service(web::scope("/async-function").default_service(web::to(async_function::handle)))
-            .service(web::scope("/system").wrap(from_fn(auth::require)).configure(system::routes))
+            .service(
+                web::scope("/system")
+                    .wrap(from_fn(auth::require))
+                    .wrap(from_fn(respond::survive))
+                    .configure(system::routes),
+            )
             .route("/healthz", web::get().to(healthz))
             .default_service(web::to(not_found))
     })

@@ -191,10 +191,14 @@ async fn a_queued_call_brings_its_function_up_from_zero() {
 async fn a_queue_that_fails_is_told_and_nothing_is_promised() {
     let (gateway, provider) = build(Config::default(), Some(Arc::new(FullQueue)));
     let stage = Stage::run(gateway, provider).await;
-    stage.function("f", Function::ok().await.address).await;
+    let function = Function::ok().await;
+    stage.function("f", function.address).await;
     let answer = stage.send("POST", "/async-function/f", "", "x").await;
     assert_eq!((answer.status, answer.header("retry-after")), (503, vec!["5".into()]));
     assert!(answer.body.contains("disk is full"), "{answer:?}");
+    // A panic ends one request.
+    assert_eq!(stage.get("/system/calls/a").await.status, 500);
+    assert_eq!(stage.get("/function/f").await.status, 200);
 }
 
 #[tokio::test]
@@ -215,7 +219,7 @@ async fn what_is_accepted_is_in_the_queue_before_the_answer() {
     assert!(leases[0].invocation.trace.is_some());
 }
 
-/// A queue whose disk is full.
+/// A queue whose disk is full and that breaks when it is asked.
 struct FullQueue;
 
 #[async_trait]
@@ -242,7 +246,7 @@ impl Queue for FullQueue {
         Ok(())
     }
     async fn call(&self, _: &str) -> Result<Option<CallStatus>, QueueError> {
-        Ok(None)
+        panic!("it breaks, as the test wants")
     }
     async fn dead_letters(&self, _: usize) -> Result<Vec<CallStatus>, QueueError> {
         Ok(Vec::new())
