@@ -1,2 +1,9 @@
-//! Places orders: reserve, authorise, capture, commit.
-fn main() {}
+//! The shop's orders, as a function.
+
+use function_sdk::serve_with;
+use order::Orders;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    serve_with(Orders::start)
+}
