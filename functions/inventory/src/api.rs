@@ -182,7 +182,8 @@ fn error(status: u16, text: &str) -> Response {
 }
 
 fn bad_body(error: &JsonError) -> Response {
-    Response::new(error.status()).json(&json!({ "error": error.to_string(), "field": error.field() }))
+    let body = json!({ "error": error.to_string(), "reason": "bad_request", "field": error.field() });
+    Response::new(error.status()).json(&body)
 }
 
 fn unavailable(failure: &DatabaseError) -> Response {

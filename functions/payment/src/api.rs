@@ -81,7 +81,10 @@ impl<P: Processor> Payments<P> {
     async fn operate(&self, kind: Kind, request: &Request) -> (u16, Value) {
         let (id, demand) = match body::read(kind, &request.body) {
             Ok(read) => read,
-            Err(error) => return (error.status(), json!({ "error": error.to_string(), "field": error.field() })),
+            Err(error) => {
+                let body = json!({ "error": error.to_string(), "reason": "bad_request", "field": error.field() });
+                return (error.status(), body);
+            }
         };
         let (key, now) = (id.clone(), self.now());
         let operation =
