@@ -2,12 +2,15 @@
 //!
 //! For tests of whoever talks to a provider. It keeps every promise of [`Provider`] but the disk.
 
-use crate::replicas::{Address, FunctionReplicas, Replica, ReplicaTable, TableWriter};
+mod state;
+
+use crate::replicas::{Address, ReplicaTable, TableWriter};
 use crate::{Deployed, LogQuery, Provider, ProviderError, Result, check};
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use state::{Function, Space, State};
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -58,29 +61,6 @@ pub struct MemoryProvider {
     table: TableWriter,
     /// Held for a few map operations, never across an await.
     state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    spaces: BTreeMap<String, Space>,
-    scripts: HashMap<FunctionName, Script>,
-    scalings: HashMap<FunctionName, u32>,
-}
-
-#[derive(Debug, Default)]
-struct Space {
-    namespace: Namespace,
-    secrets: BTreeMap<String, Vec<u8>>,
-    functions: BTreeMap<String, Function>,
-}
-
-#[derive(Debug)]
-struct Function {
-    deployment: FunctionDeployment,
-    at_least: u32,
-    desired: u32,
-    created_at: String,
-    log: watch::Sender<Arc<Vec<LogLine>>>,
 }
 
 impl Default for MemoryProvider {
@@ -174,67 +154,6 @@ impl MemoryProvider {
         match deployment.secrets.iter().find(|secret| !space.secrets.contains_key(*secret)) {
             Some(missing) => Err(check::missing_secret(&checked.name, missing)),
             None => Ok(checked),
-        }
-    }
-}
-
-impl State {
-    fn space(&mut self, namespace: &str) -> Result<&mut Space> {
-        check::namespace(namespace)?;
-        self.spaces.get_mut(namespace).ok_or_else(|| ProviderError::NoNamespace(namespace.to_owned()))
-    }
-
-    fn function(&mut self, name: &FunctionName) -> Result<&mut Function> {
-        let functions = self.spaces.get_mut(name.namespace()).map(|space| &mut space.functions);
-        functions
-            .and_then(|functions| functions.get_mut(name.name()))
-            .ok_or_else(|| ProviderError::NoFunction(name.clone()))
-    }
-
-    fn status(&self, name: &str, function: &Function) -> FunctionStatus {
-        let deployment = function.deployment.clone();
-        let full = FunctionName::new(name, &deployment.namespace).ok();
-        let script = full.and_then(|full| self.scripts.get(&full));
-        FunctionStatus {
-            name: deployment.service,
-            image: deployment.image,
-            namespace: deployment.namespace,
-            env_process: deployment.env_process,
-            env_vars: deployment.env_vars,
-            constraints: deployment.constraints,
-            secrets: deployment.secrets,
-            labels: deployment.labels,
-            annotations: deployment.annotations,
-            limits: deployment.limits,
-            requests: deployment.requests,
-            read_only_root_filesystem: deployment.read_only_root_filesystem,
-            invocation_count: 0.0,
-            replicas: function.desired.into(),
-            available_replicas: function.ready(script).into(),
-            created_at: function.created_at.clone(),
-            usage: None,
-        }
-    }
-}
-
-impl Function {
-    fn ready(&self, script: Option<&Script>) -> u32 {
-        self.desired.min(script.map_or(u32::MAX, |script| script.at_most))
-    }
-
-    fn replicas(&self, script: Option<&Script>) -> FunctionReplicas {
-        let address = script.map_or_else(|| Script::default().address, |script| script.address.clone());
-        let replica = |number| {
-            let instance = format!("{}-{number}", self.deployment.service);
-            Arc::new(Replica { instance, address: address.clone() })
-        };
-        FunctionReplicas {
-            ready: (1..=self.ready(script)).map(replica).collect(),
-            desired: self.desired,
-            at_least: self.at_least,
-            annotations: self.deployment.annotations.clone(),
-            labels: self.deployment.labels.clone(),
-            trouble: script.and_then(|script| script.trouble.clone()),
         }
     }
 }
