@@ -4,6 +4,7 @@ use crate::respond::Refusal;
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderMap as ClientHeaders;
 use bytes::Bytes;
+use forward::{is_hop_by_hop, strip_hop_by_hop};
 use hyper::Method;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
@@ -101,8 +102,10 @@ fn forwarded_for(
 fn copied(client: &ClientHeaders) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(client.len() + 6);
     for (name, value) in client {
-        // The gateway has answered an Expect; Host and the length are set anew.
-        if matches!(name.as_str(), "expect" | "host" | "content-length") {
+        // The gateway has answered an Expect; Host and the length are set anew. Connection goes last, since it names
+        // others.
+        let text = name.as_str();
+        if matches!(text, "expect" | "host" | "content-length") || (text != "connection" && is_hop_by_hop(text)) {
             continue;
         }
         let name = HeaderName::from_bytes(name.as_str().as_bytes());
@@ -110,13 +113,15 @@ fn copied(client: &ClientHeaders) -> HeaderMap {
             headers.append(name, value);
         }
     }
-    forward::strip_hop_by_hop(&mut headers);
+    strip_hop_by_hop(&mut headers);
     headers
 }
 
 pub(crate) fn new_call_id() -> HeaderValue {
     let mut buffer = Uuid::encode_buffer();
-    let text = Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
+    // From the thread's generator: the system's costs a call into it each time.
+    let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+    let text = id.hyphenated().encode_lower(&mut buffer);
     HeaderValue::from_str(text).expect("a UUID is letters, digits and hyphens")
 }
 

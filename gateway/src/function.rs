@@ -46,7 +46,14 @@ async fn serve(request: &HttpRequest, payload: web::Payload) -> HttpResponse {
         Ok(begun) => {
             let span = begun.span(&headers, &call_id);
             trace::pass_on(&span, &mut headers);
-            run(begun, request, headers, payload).instrument(span).await
+            // Made once more only when the request has to be sent again.
+            let again = || {
+                let mut headers = call::headers(request, &start);
+                headers.insert(CALL_ID, call_id.clone());
+                trace::pass_on(&span, &mut headers);
+                headers
+            };
+            run(begun, request, headers, again, payload).instrument(span.clone()).await
         }
         Err(refusal) => refusal.answer(),
     };
@@ -99,7 +106,13 @@ impl Begun {
     }
 }
 
-async fn run(begun: Begun, request: &HttpRequest, headers: hyper::HeaderMap, payload: web::Payload) -> HttpResponse {
+async fn run(
+    begun: Begun,
+    request: &HttpRequest,
+    headers: hyper::HeaderMap,
+    again: impl Fn() -> hyper::HeaderMap,
+    payload: web::Payload,
+) -> HttpResponse {
     let Begun { invoker, mut underway, method, path } = begun;
     let config = &invoker.state().config;
     let mut body = match ClientBody::read(request.headers(), payload, config.read_timeout).await {
@@ -108,12 +121,11 @@ async fn run(begun: Begun, request: &HttpRequest, headers: hyper::HeaderMap, pay
     };
     let mut headers = Some(headers);
     let uri = Uri::from(path);
-    let repeatable = matches!(body, ClientBody::Small(_));
     let response = invoker.call(&underway.function, config.upstream_timeout, |endpoint| {
         let mut made = Request::new(body.take()?);
         *made.method_mut() = method.clone();
         *made.uri_mut() = uri.clone();
-        *made.headers_mut() = if repeatable { headers.clone()? } else { headers.take()? };
+        *made.headers_mut() = headers.take().unwrap_or_else(&again);
         made.headers_mut().insert(HOST, endpoint.host.clone());
         if !made.headers().contains_key(USER_AGENT) {
             made.headers_mut().insert(USER_AGENT, HeaderValue::from_static(crate::PRODUCT));

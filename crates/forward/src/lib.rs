@@ -28,7 +28,7 @@ mod tests;
 pub use body::{Body, BodyError};
 pub use error::{ForwardError, Reason};
 pub use exchange::Limits;
-pub use headers::strip_hop_by_hop;
+pub use headers::{is_hop_by_hop, strip_hop_by_hop};
 pub use pool::{Pool, Settings, Target};
 pub use response::{Response, ResponseBody};
 pub use upstream::Upstream;
