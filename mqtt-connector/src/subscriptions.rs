@@ -33,8 +33,8 @@ impl Subscriptions {
         Self { left, ..Self::default() }
     }
 
-    /// What is wanted from now on. A filter that another one covers is left out: a broker may send a message once for
-    /// each filter it matches.
+    /// What is wanted from now on. A filter that another one covers is left out, because a broker may send a message
+    /// once for each filter it matches. Filters that merely overlap stay, and may bring a message twice.
     pub(crate) fn want<'a>(&mut self, filters: impl IntoIterator<Item = &'a str> + Clone, orders: &impl Orders) {
         let wanted = filters
             .clone()

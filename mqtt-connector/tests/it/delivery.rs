@@ -18,12 +18,13 @@ async fn a_message_reaches_every_function_whose_topics_match(#[case] version: Ve
     gateway.deploy("log", "openfaas-fn", &[("topic", "store104/#")]);
     let state = tempfile::tempdir().unwrap();
     let connector = start(&gateway, config(&broker, state.path(), version));
-    subscribed(&broker, &gateway, "/x/fridge/temp").await;
-    broker.publish_with(&["-q", "1", "-t", "store104/fridge/temp", "-m", "38.2"]).await;
-    let count = || bodies(&gateway).iter().filter(|body| *body == "38.2").count();
-    eventually("both functions", || count() == 2).await;
-    let posts = gateway.posted().into_iter().filter(|post| &post.body[..] == b"38.2");
-    let post = posts.last().unwrap();
+    subscribed(&broker, &gateway, "store104/probe").await;
+    broker.publish("store104/fridge/temp", "38.2").await;
+    let posts = || gateway.posted().into_iter().filter(|post| &post.body[..] == b"38.2").collect::<Vec<_>>();
+    // Where filters overlap a broker may send a message once for each: at least once is what is promised.
+    let reached = |function: &str| posts().iter().any(|post| post.path.contains(function));
+    eventually("both functions", || reached("/fridge.") && reached("/log.")).await;
+    let post = posts().pop().unwrap();
     assert_eq!(post.headers["x-topic"], "store104/fridge/temp");
     assert_eq!(post.headers["x-connector"], "crema/mqtt-connector");
     assert_eq!(post.headers["content-type"], "text/plain");
