@@ -7,6 +7,7 @@ mod invoke;
 mod logs;
 mod panics;
 mod refusals;
+mod scaling;
 mod stage;
 mod stopping;
 mod system;

@@ -3,6 +3,7 @@
 use crate::stage::{Answer, Function, PATIENCE, Stage, build, ok, raw, read_request};
 use gateway::Config;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
@@ -62,4 +63,18 @@ async fn counts_of_invocations_outlive_the_gateway() {
         stage.stopper.stop();
         tokio::time::timeout(PATIENCE, stage.task).await.unwrap().unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_idle_gateway_with_clients_connected_stops_at_once() {
+    let (stage, function) = (Stage::new().await, Function::ok().await);
+    stage.function("f", function.address).await;
+    let mut client = stage.connect().await;
+    client.write_all(b"GET /function/f HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"fine") {
+        client.read_buf(&mut answer).await.unwrap();
+    }
+    stage.stopper.stop();
+    tokio::time::timeout(Duration::from_secs(5), stage.task).await.expect("it stops within 5 s").unwrap().unwrap();
 }
