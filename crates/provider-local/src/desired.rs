@@ -30,11 +30,37 @@ pub(crate) struct Desired {
     /// Grows with every change over all functions, so that no two specifications share one.
     pub(crate) generation: u64,
     pub(crate) replicas: u32,
+    /// The version before, until this one has been ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) before: Option<Version>,
+}
+
+/// A specification that worked.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Version {
+    deployment: FunctionDeployment,
+    digest: String,
+    generation: u64,
 }
 
 impl Desired {
     pub(crate) fn new(deployment: FunctionDeployment, digest: String, created_at: String, generation: u64) -> Self {
-        Self { format: FORMAT, deployment, digest, created_at, generation, replicas: 1 }
+        Self { format: FORMAT, deployment, digest, created_at, generation, replicas: 1, before: None }
+    }
+
+    /// This one as the version that worked, for its successor: the one before while this one has not been ready.
+    pub(crate) fn worked(&self) -> Version {
+        self.before.clone().unwrap_or_else(|| Version {
+            deployment: self.deployment.clone(),
+            digest: self.digest.clone(),
+            generation: self.generation,
+        })
+    }
+
+    /// The version before in place of this one.
+    pub(crate) fn gone_back(&self) -> Option<Self> {
+        let Version { deployment, digest, generation } = self.before.clone()?;
+        Some(Self { deployment, digest, generation, before: None, ..self.clone() })
     }
 
     /// Whether two replicas must never run at once: they would share a data directory.

@@ -20,7 +20,6 @@ mod process;
 mod readiness;
 mod reconcile;
 mod replica;
-mod root;
 mod runtime;
 mod secrets;
 mod spawner;

@@ -12,7 +12,7 @@ use crate::images::Images;
 use crate::logs::Logs;
 use crate::namespaces::Namespaces;
 use crate::process::{ProcessRuntime, Processes};
-use crate::reconcile::{Patience, Reconciler};
+use crate::reconcile::{Patience, Proven, Reconciler};
 use crate::runtime::{Running, Runtime, Sample};
 use crate::secrets::Secrets;
 use crate::state::State;
@@ -135,7 +135,13 @@ impl LocalProvider {
     pub async fn run(self: Arc<Self>, stop: Stop) {
         let state = Arc::clone(&self.changes.state);
         let logs = Arc::clone(&self.changes.logs);
-        Reconciler::new(state, Arc::clone(&self.runtime), logs, self.patience).run(stop).await;
+        let changes = Arc::clone(&self.changes);
+        let proven: Proven = Arc::new(move |name, generation| {
+            if let Err(error) = changes.forget_before(name, generation) {
+                tracing::warn!(%error, function = %name, "That a version works cannot be noted");
+            }
+        });
+        Reconciler::new(state, Arc::clone(&self.runtime), logs, self.patience, proven).run(stop).await;
     }
 
     /// Does something that touches the disk.

@@ -30,6 +30,8 @@ use wire::annotation;
 /// being unpacked for a moment.
 const BUSY_TRIES: u32 = 50;
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
+/// How long a replica may take to end after its last call.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// Runs replicas as processes.
 pub(crate) struct ProcessRuntime {
@@ -132,9 +134,10 @@ impl ProcessRuntime {
         Ok(Prepared { command, grace })
     }
 
+    /// A call may take as long as the function's `write_timeout`; its end takes a moment more.
     fn grace(&self, write_timeout: Option<&str>) -> Duration {
-        let given = write_timeout.and_then(|text| wire::duration::parse(text).ok());
-        given.unwrap_or(self.config.stop_grace).min(self.config.stop_grace_most)
+        let given = write_timeout.and_then(|text| wire::duration::parse(text).ok()).filter(|time| !time.is_zero());
+        given.map_or(self.config.stop_grace, |time| (time + ENDING).min(self.config.stop_grace_most))
     }
 
     async fn spawn(&self, mut command: Command) -> io::Result<Child> {

@@ -18,6 +18,8 @@ use wire::FunctionName;
 
 /// How much longer than their grace replicas are waited for when the platform stops: to be reaped and cleared up.
 const CLEARING: Duration = Duration::from_secs(1);
+/// A new version that has failed so often without ever being ready gives way to the one before it.
+const GO_BACK_AFTER: u32 = 3;
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -26,12 +28,16 @@ pub(crate) struct Patience {
     pub(crate) shutdown: Duration,
 }
 
+/// Called, on a blocking thread, when a version of a function that has one before it is ready for the first time.
+pub(crate) type Proven = Arc<dyn Fn(&FunctionName, u64) + Send + Sync>;
+
 /// The loop.
 pub(crate) struct Reconciler {
     state: Arc<State>,
     runtime: Arc<dyn Runtime>,
     logs: Arc<Logs>,
     patience: Patience,
+    proven: Proven,
     live: BTreeMap<FunctionName, Live>,
     lives: JoinSet<()>,
     teller: mpsc::UnboundedSender<Event>,
@@ -44,6 +50,9 @@ pub(crate) struct Reconciler {
 struct Live {
     members: Vec<Member>,
     history: History,
+    /// The wanted version has been given up for the one before it, whose failures count apart.
+    gone_back: bool,
+    history_before: History,
     trouble: Option<String>,
 }
 
@@ -59,7 +68,13 @@ struct Member {
 }
 
 impl Reconciler {
-    pub(crate) fn new(state: Arc<State>, runtime: Arc<dyn Runtime>, logs: Arc<Logs>, patience: Patience) -> Self {
+    pub(crate) fn new(
+        state: Arc<State>,
+        runtime: Arc<dyn Runtime>,
+        logs: Arc<Logs>,
+        patience: Patience,
+        proven: Proven,
+    ) -> Self {
         // Unbounded: each replica tells at most three things in its life.
         let (teller, events) = mpsc::unbounded_channel();
         Self {
@@ -67,6 +82,7 @@ impl Reconciler {
             runtime,
             logs,
             patience,
+            proven,
             live: BTreeMap::new(),
             lives: JoinSet::new(),
             teller,
@@ -109,28 +125,26 @@ impl Reconciler {
     }
 
     fn reconcile_one(&mut self, name: &FunctionName, entry: Option<&Entry>, now: Instant) -> Option<Instant> {
+        let live = self.live.entry(name.clone()).or_default();
         let desired = match entry {
-            Some(Entry::Known(desired)) => Some(desired),
+            Some(Entry::Known(desired)) => Some(live.turn_to(desired)),
             Some(Entry::Unreadable(_)) | None => None,
         };
-        let live = self.live.entry(name.clone()).or_default();
-        if let Some(desired) = desired {
-            live.turn_to(desired.generation);
-        }
-        let wanted = desired.map(|desired| Wanted {
+        let wanted = desired.as_ref().map(|desired| Wanted {
             generation: desired.generation,
             replicas: desired.replicas,
             exclusive: desired.is_exclusive(),
         });
-        let plan = plan::plan(wanted, &live.observed(), &live.history, now);
+        let history = if live.gone_back { &live.history_before } else { &live.history };
+        let plan = plan::plan(wanted, &live.observed(), history, now);
         for action in &plan.actions {
-            match (action, desired) {
+            match (action, &desired) {
                 (Action::Stop(id), _) => self.live.entry(name.clone()).or_default().mark_stopping(*id),
                 (Action::Start, Some(desired)) => self.start(name, desired, now),
                 (Action::Start, None) => {}
             }
         }
-        self.publish(name, desired);
+        self.publish(name, desired.as_deref());
         // Only now that no one finds them in the table.
         if let Some(live) = self.live.get(name) {
             live.order_ends(Duration::MAX);
@@ -182,6 +196,10 @@ impl Reconciler {
                 member.ready_at = Some(now);
                 let millis = now.duration_since(member.started_at).as_millis();
                 tracing::info!(function = %name, instance = member.instance, millis, "Replica ready");
+                if is_first_of(self.state.get(name), member.generation) {
+                    let (proven, name, generation) = (Arc::clone(&self.proven), name.clone(), member.generation);
+                    self.lives.spawn_blocking(move || proven(&name, generation));
+                }
             }
             Event::Ready(_) => {}
             Event::Ended { how, .. } => {
@@ -191,21 +209,20 @@ impl Reconciler {
                     return;
                 }
                 let ready_for = member.ready_at.map(|at| now.duration_since(at));
-                live.history.failed(member.generation, now, ready_for);
-                let text = live.describe_failure(&member, &how, now);
-                tracing::warn!(function = %name, instance = member.instance, how, "Replica failed");
-                if self.state.get(name).is_some() {
+                let entry = self.state.get(name);
+                let text = live.fail(&member, &how, now, ready_for, entry.as_ref());
+                tracing::warn!(function = %name, instance = member.instance, text, "Replica failed");
+                if entry.is_some() {
                     self.logs.of(name).note(&member.instance, &text);
                 }
-                live.trouble = Some(text);
             }
         }
     }
 
     /// Tells what is seen of a function.
-    fn publish(&mut self, name: &FunctionName, desired: Option<&Arc<Desired>>) {
+    fn publish(&mut self, name: &FunctionName, desired: Option<&Desired>) {
         let Some(live) = self.live.get_mut(name) else { return };
-        if desired.is_none_or(|desired| live.is_fulfilled(desired)) {
+        if desired.is_none_or(|desired| !live.gone_back && live.is_fulfilled(desired)) {
             live.trouble = None;
         }
         let seen = (!live.members.is_empty() || live.trouble.is_some()).then(|| live.seen());
@@ -231,12 +248,54 @@ impl Reconciler {
 }
 
 impl Live {
-    /// Another version is wanted: what is known of the last one's failures says nothing of it.
-    fn turn_to(&mut self, generation: u64) {
-        if self.history.generation() != generation {
+    /// The version to run for what is wanted: that, or, after it has failed, the one before it. A version wanted anew
+    /// starts without a past.
+    fn turn_to(&mut self, desired: &Arc<Desired>) -> Arc<Desired> {
+        if self.history.generation() != desired.generation {
             self.trouble = None;
+            self.gone_back = false;
         }
-        self.history.turn_to(generation);
+        self.history.turn_to(desired.generation);
+        let Some(before) = self.gone_back.then(|| desired.gone_back()).flatten() else { return Arc::clone(desired) };
+        self.history_before.turn_to(before.generation);
+        Arc::new(before)
+    }
+
+    /// Notes a replica that ended without being asked to; gives the words for it.
+    fn fail(
+        &mut self,
+        member: &Member,
+        how: &str,
+        now: Instant,
+        ready_for: Option<Duration>,
+        entry: Option<&Entry>,
+    ) -> String {
+        let history = match member.generation {
+            generation if generation == self.history.generation() => Some(&mut self.history),
+            generation if self.gone_back && generation == self.history_before.generation() => {
+                Some(&mut self.history_before)
+            }
+            _ => None,
+        };
+        let mut text = match history {
+            Some(history) => {
+                history.failed(member.generation, now, ready_for);
+                describe(member, how, now, history)
+            }
+            None => format!("replica {} {how}; its version is being replaced", member.instance),
+        };
+        let is_served = self.members.iter().any(|member| member.phase == Phase::Ready);
+        if let Some(Entry::Known(desired)) = entry
+            && !self.gone_back
+            && desired.before.is_some()
+            && self.history.failures() >= GO_BACK_AFTER
+            && (desired.is_exclusive() || !is_served)
+        {
+            self.gone_back = true;
+            text = format!("{text}; it is given up, and the version before it runs until another one is deployed");
+        }
+        self.trouble = Some(text.clone());
+        text
     }
 
     fn observed(&self) -> Vec<Observed> {
@@ -277,18 +336,22 @@ impl Live {
             trouble: self.trouble.clone(),
         }
     }
-
-    fn describe_failure(&self, member: &Member, how: &str, now: Instant) -> String {
-        let lasted = now.duration_since(member.started_at);
-        let next = match self.history.pause() {
-            Duration::ZERO => "it is started again".to_owned(),
-            pause => format!("it is started again after a pause of {} s", pause.as_secs()),
-        };
-        format!(
-            "replica {} {how} after {:.1} s, failure {} in a row; {next}",
-            member.instance,
-            lasted.as_secs_f32(),
-            self.history.failures(),
-        )
-    }
 }
+
+/// Whether a version that is ready has one before it still, for the case that it would never get ready.
+fn is_first_of(entry: Option<Entry>, generation: u64) -> bool {
+    matches!(entry, Some(Entry::Known(desired)) if desired.generation == generation && desired.before.is_some())
+}
+
+fn describe(member: &Member, how: &str, now: Instant, history: &History) -> String {
+    let lasted = now.duration_since(member.started_at).as_secs_f32();
+    let next = match history.pause() {
+        Duration::ZERO => "it is started again".to_owned(),
+        pause => format!("it is started again after a pause of {} s", pause.as_secs()),
+    };
+    let (instance, failures) = (&member.instance, history.failures());
+    format!("replica {instance} {how} after {lasted:.1} s, failure {failures} in a row; {next}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use crate::admit::{self, Admitted};
 use crate::data::Data;
-use crate::desired::{Desired, Entry, Files};
+use crate::desired::{Desired, Entry, Files, Version};
 use crate::images::Images;
 use crate::logs::Logs;
 use crate::namespaces::Namespaces;
@@ -57,7 +57,7 @@ impl Changes {
         }
         let created_at = format!("{:.0}", self.clock.now());
         let replicas = admitted.checked.at_least;
-        self.take(admitted, created_at, replicas)
+        self.take(admitted, created_at, replicas, None)
     }
 
     pub(super) fn update(&self, deployment: FunctionDeployment) -> Result<Deployed> {
@@ -71,18 +71,19 @@ impl Changes {
         let admitted = self.admit(deployment)?;
         match self.find(&admitted.checked.name)? {
             Entry::Known(before) => {
-                if before.deployment == admitted.deployment && before.digest == admitted.image.digest {
+                let is_same = before.deployment == admitted.deployment && before.digest == admitted.image.digest;
+                if is_same && !self.has_failed(&admitted.checked.name, &before) {
                     return Ok(Deployed::Unchanged);
                 }
                 let replicas = replicas_after(&before, &admitted)?;
-                self.take(admitted, before.created_at.clone(), replicas)
+                self.take(admitted, before.created_at.clone(), replicas, Some(before.worked()))
             }
             Entry::Unreadable(_) => {
                 self.files
                     .keep_aside(&admitted.checked.name)
                     .map_err(|error| ProviderError::failed("keep the unreadable desired state aside", error))?;
                 let (created_at, replicas) = (format!("{:.0}", self.clock.now()), admitted.checked.at_least);
-                self.take(admitted, created_at, replicas)
+                self.take(admitted, created_at, replicas, None)
             }
         }
     }
@@ -169,9 +170,25 @@ impl Changes {
         self.secrets.delete(namespace, name)
     }
 
+    /// Notes that the wanted version of a function has been ready: there is no going back from it any more.
+    pub(super) fn forget_before(&self, name: &FunctionName, generation: u64) -> Result<()> {
+        let _turn = self.turn();
+        match self.state.get(name) {
+            Some(Entry::Known(desired)) if desired.generation == generation && desired.before.is_some() => {
+                self.keep(name, Desired { before: None, ..Desired::clone(&desired) })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_secret(&self, namespace: &str, name: &str) -> Result<()> {
         check::secret(name)?;
         self.namespaces.find(namespace)
+    }
+
+    /// Whether a version has never been ready and is in trouble: deploying it again is another try.
+    fn has_failed(&self, name: &FunctionName, desired: &Desired) -> bool {
+        desired.before.is_some() && self.state.seen(name).trouble.is_some()
     }
 
     fn admit(&self, deployment: FunctionDeployment) -> Result<Admitted> {
@@ -179,11 +196,11 @@ impl Changes {
     }
 
     /// Makes an admitted deployment the wish.
-    fn take(&self, admitted: Admitted, created_at: String, replicas: u32) -> Result<Deployed> {
+    fn take(&self, admitted: Admitted, created_at: String, replicas: u32, before: Option<Version>) -> Result<Deployed> {
         let Admitted { checked, deployment, image } = admitted;
         let desired = Desired::new(deployment, image.digest, created_at, self.state.next_generation());
         let not_enforced = admit::not_enforced(&desired.deployment);
-        self.keep(&checked.name, Desired { replicas, ..desired })?;
+        self.keep(&checked.name, Desired { replicas, before, ..desired })?;
         tracing::info!(function = %checked.name, image = %checked.image, replicas, "Function deployed");
         if let Some(text) = not_enforced {
             tracing::warn!(function = %checked.name, text, "Part of a deployment has no effect");

@@ -1,6 +1,5 @@
 //! The command of an image, as this machine can run it.
 
-use crate::root;
 use image::ImageConfig;
 use std::collections::BTreeMap;
 use std::io;
@@ -25,7 +24,7 @@ pub(super) fn build(root: &Path, config: &ImageConfig, mut variables: BTreeMap<S
 
 /// The working directory inside `root`; the root itself when the image has none.
 fn working_dir(root: &Path, config: &ImageConfig) -> PathBuf {
-    let found = root::resolve(root, Path::new(&config.working_dir)).ok();
+    let found = image::locate(root, &config.working_dir).ok();
     found.filter(|path| path.is_dir()).unwrap_or_else(|| root.to_owned())
 }
 
@@ -39,7 +38,7 @@ fn find(root: &Path, working_dir: &Path, program: &str, path: &str) -> io::Resul
     let runnable = |path: &PathBuf| {
         path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
     };
-    candidates.iter().filter_map(|path| root::resolve(root, path).ok()).find(runnable).ok_or_else(|| {
+    candidates.iter().filter_map(|path| image::locate(root, path).ok()).find(runnable).ok_or_else(|| {
         io::Error::new(io::ErrorKind::NotFound, format!("{program:?} is not there or cannot be executed"))
     })
 }
@@ -50,7 +49,7 @@ fn rooted(root: &Path, process: &str) -> Option<String> {
     if !program.starts_with('/') {
         return None;
     }
-    let found = root::resolve(root, Path::new(program)).ok().filter(|path| path.is_file())?;
+    let found = image::locate(root, program).ok().filter(|path| path.is_file())?;
     let found = found.to_str()?;
     Some(rest.map_or_else(|| found.to_owned(), |rest| format!("{found} {rest}")))
 }

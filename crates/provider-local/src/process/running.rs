@@ -26,6 +26,9 @@ use tokio::time::timeout;
 /// How long to read on what an ended process has written: something outside its group may keep the pipe open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How much likelier than by its size the kernel chooses a function when memory runs out.
+const OOM_SCORE: &str = "300";
+
 /// What a process is watched with.
 pub(super) struct Parts {
     pub(super) dir: ReplicaDir,
@@ -97,6 +100,8 @@ impl Process {
         let pid = Pid::from_child(child);
         let ends = unix::signal(SignalKind::child())?;
         survivors::record(&parts.dir.0, pid.as_raw_nonzero().get())?;
+        // When memory runs out, functions go before the platform. A kernel that does not let us is no reason to fail.
+        std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE).unwrap_or_default();
         let mut output = JoinSet::new();
         let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
         for pipe in pipes.into_iter().flatten() {

@@ -119,6 +119,30 @@ async fn with_a_data_directory_there_is_one_process_and_the_data_stay() {
 }
 
 #[tokio::test]
+async fn with_a_data_directory_a_version_that_never_gets_ready_gives_way_to_the_one_before() {
+    let bench = Bench::new();
+    bench.deployed(with_data(deployment("keeper"))).await;
+    let bad = with_data(behaving("keeper", "crash"));
+    bench.provider.update(bad.clone()).await.unwrap();
+    bench.logged(&name("keeper"), "it is given up, and the version before it runs").await;
+    let socket = bench.ready(&name("keeper"), 1).await;
+    assert!(!call(&socket, "/env").await.contains("TEST_BEHAVIOUR"));
+    assert!(bench.table().get(&name("keeper")).unwrap().trouble.is_some(), "nobody is told");
+    assert_eq!(bench.provider.status(&name("keeper"), false).await.unwrap().env_vars, bad.env_vars);
+    // The same again is another try, something better is the end of it.
+    assert_eq!(bench.provider.update(bad).await.unwrap(), Deployed::Changed);
+    let better = with_data(behaving("keeper", "better"));
+    bench.provider.update(better.clone()).await.unwrap();
+    eventually("the better one", || bench.table().get(&name("keeper")).unwrap().trouble.is_none()).await;
+    let socket = bench.ready(&name("keeper"), 1).await;
+    assert!(call(&socket, "/env").await.contains("TEST_BEHAVIOUR=better"));
+    let file = bench.dir.path().join("functions/openfaas-fn/keeper.json");
+    eventually("no way back", || !std::fs::read_to_string(&file).unwrap().contains("\"before\"")).await;
+    assert_eq!(bench.provider.update(better).await.unwrap(), Deployed::Unchanged);
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_new_secret_value_reaches_what_runs() {
     let bench = Bench::new();
     bench.provider.create_secret(DEFAULT_NAMESPACE, "key", b"one".to_vec()).await.unwrap();

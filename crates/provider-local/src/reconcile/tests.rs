@@ -1,0 +1,259 @@
+//! The loop against a runtime that does what a script says.
+
+use super::*;
+use crate::config::LogLimits;
+use crate::runtime::{Sample, StartError};
+use async_trait::async_trait;
+use daemon::{Stopper, TestClock};
+use provider::{Address, ReplicaTable};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use tokio::task::JoinHandle;
+use wire::function::FunctionDeployment;
+
+/// How a replica of one version plays; the number is its generation.
+#[derive(Clone, Copy, Default)]
+struct Part {
+    never_ready: bool,
+    ends_at_once: bool,
+    cannot_start: bool,
+    is_stubborn: bool,
+}
+
+struct Scripted {
+    parts: HashMap<u64, Part>,
+    table: ReplicaTable,
+    name: FunctionName,
+    story: watch::Sender<Vec<String>>,
+    cues: Mutex<HashMap<u64, Vec<Arc<watch::Sender<bool>>>>>,
+}
+
+struct Player {
+    generation: u64,
+    part: Part,
+    stage: Arc<Scripted>,
+    ended: Arc<watch::Sender<bool>>,
+    address: PathBuf,
+}
+
+struct Stage(Arc<Scripted>);
+
+impl Scripted {
+    fn tell(&self, line: String) {
+        self.story.send_modify(|story| story.push(line));
+    }
+}
+
+#[async_trait]
+impl Runtime for Stage {
+    async fn clear_survivors(&self) {
+        self.0.tell("clear".to_owned());
+    }
+
+    async fn start(&self, order: &Order) -> Result<Arc<dyn Running>, StartError> {
+        let generation = order.desired.generation;
+        let part = self.0.parts.get(&generation).copied().unwrap_or_default();
+        self.0.tell(format!("start {generation}"));
+        if part.cannot_start {
+            return Err(StartError::new("play", "no costume"));
+        }
+        let ended = Arc::new(watch::Sender::new(part.ends_at_once));
+        self.0.cues.lock().unwrap().entry(generation).or_default().push(Arc::clone(&ended));
+        let address = PathBuf::from(&order.id);
+        Ok(Arc::new(Player { generation, part, stage: Arc::clone(&self.0), ended, address }))
+    }
+}
+
+#[async_trait]
+impl Running for Player {
+    fn address(&self) -> Address {
+        Address::Unix(self.address.clone())
+    }
+
+    async fn ready(&self) {
+        if self.part.never_ready || self.part.ends_at_once {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn ended(&self) -> String {
+        self.ended.subscribe().wait_for(|ended| *ended).await.map(drop).unwrap_or_default();
+        "ended".to_owned()
+    }
+
+    fn terminate(&self) {
+        let found = self.stage.table.get(&self.stage.name);
+        let is_listed = found.is_some_and(|found| found.ready.iter().any(|replica| replica.address == self.address()));
+        self.stage.tell(format!("terminate {}{}", self.generation, if is_listed { " while listed" } else { "" }));
+        if !self.part.is_stubborn {
+            self.ended.send_replace(true);
+        }
+    }
+
+    fn kill(&self) {
+        self.stage.tell(format!("kill {}", self.generation));
+        self.ended.send_replace(true);
+    }
+
+    fn sample(&self) -> Option<Sample> {
+        None
+    }
+
+    fn grace(&self) -> Duration {
+        Duration::from_millis(50)
+    }
+}
+
+/// A loop at work on a stage.
+struct Theatre {
+    state: Arc<State>,
+    stage: Arc<Scripted>,
+    name: FunctionName,
+    stopper: Stopper,
+    running: JoinHandle<()>,
+    _dir: tempfile::TempDir,
+}
+
+impl Theatre {
+    fn new<const N: usize>(parts: [(u64, Part); N]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let name: FunctionName = "play".parse().unwrap();
+        let state = Arc::new(State::new(BTreeMap::new()));
+        let stage = Arc::new(Scripted {
+            parts: parts.into(),
+            table: state.table(),
+            name: name.clone(),
+            story: watch::Sender::default(),
+            cues: Mutex::default(),
+        });
+        let clock = Arc::new(TestClock::new(jiff::Timestamp::UNIX_EPOCH));
+        let logs = Arc::new(Logs::new(dir.path(), LogLimits::default(), clock));
+        let patience = Patience { start: Duration::from_millis(100), shutdown: Duration::from_millis(50) };
+        let proven: Proven = Arc::new({
+            let stage = Arc::clone(&stage);
+            move |_, generation| stage.tell(format!("proven {generation}"))
+        });
+        let runtime = Arc::new(Stage(Arc::clone(&stage)));
+        let (stopper, stop) = daemon::stop::pair();
+        let running = tokio::spawn(Reconciler::new(Arc::clone(&state), runtime, logs, patience, proven).run(stop));
+        Self { state, stage, name, stopper, running, _dir: dir }
+    }
+
+    /// Wishes for a version; one after another has that one before it.
+    fn wish(&self, generation: u64, replicas: u32, has_data: bool) {
+        let mut deployment = FunctionDeployment { service: "play".to_owned(), ..FunctionDeployment::default() };
+        if has_data {
+            deployment.annotations.insert(wire::annotation::DATA_PATH.to_owned(), "/data".to_owned());
+        }
+        let before = match self.state.get(&self.name) {
+            Some(Entry::Known(before)) if before.generation != generation => Some(before.worked()),
+            _ => None,
+        };
+        let desired = Desired::new(deployment, "sha256:0".to_owned(), String::new(), generation);
+        self.state.put(&self.name, Arc::new(Desired { replicas, before, ..desired }));
+    }
+
+    /// Waits for the next lines of the story; gives all of it.
+    async fn until(&self, line: &str) -> Vec<String> {
+        let mut story = self.stage.story.subscribe();
+        let told = story.wait_for(|story| story.iter().any(|told| told == line));
+        let told = timeout(Duration::from_secs(20), told).await;
+        told.unwrap_or_else(|_| panic!("never {line:?}: {:?}", self.stage.story.borrow())).unwrap().clone()
+    }
+
+    async fn ready(&self, count: usize) {
+        let mut table = self.state.table();
+        let ready = table.wait_for(&self.name, |found| found.is_some_and(|found| found.ready.len() == count));
+        assert!(timeout(Duration::from_secs(20), ready).await.is_ok_and(|alive| alive));
+    }
+
+    /// Ends a replica of a version from outside.
+    fn end(&self, generation: u64) {
+        self.stage.cues.lock().unwrap()[&generation].iter().for_each(|ended| {
+            ended.send_replace(true);
+        });
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.state.table().get(&self.name).unwrap().trouble.clone()
+    }
+}
+
+#[tokio::test]
+async fn an_update_starts_the_new_one_first_and_the_old_one_leaves_the_table_before_it_ends() {
+    let theatre = Theatre::new([]);
+    theatre.wish(1, 1, false);
+    theatre.ready(1).await;
+    theatre.wish(2, 1, false);
+    let story = theatre.until("terminate 1").await;
+    assert_eq!(story, ["clear", "start 1", "start 2", "proven 2", "terminate 1"]);
+}
+
+#[tokio::test]
+async fn with_data_the_old_one_has_ended_before_the_new_one_starts() {
+    let theatre = Theatre::new([(1, Part { is_stubborn: true, ..Part::default() })]);
+    theatre.wish(1, 1, true);
+    theatre.ready(1).await;
+    theatre.wish(2, 1, true);
+    let story = theatre.until("proven 2").await;
+    assert_eq!(story, ["clear", "start 1", "terminate 1", "kill 1", "start 2", "proven 2"]);
+}
+
+#[tokio::test]
+async fn one_that_ends_by_itself_is_started_again() {
+    let theatre = Theatre::new([]);
+    theatre.wish(1, 1, false);
+    theatre.ready(1).await;
+    theatre.end(1);
+    let mut story = theatre.stage.story.subscribe();
+    let again = story.wait_for(|story| story.iter().filter(|line| *line == "start 1").count() == 2);
+    timeout(Duration::from_secs(20), again).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_failing_new_version_is_tried_again_while_the_old_one_serves() {
+    let theatre = Theatre::new([(2, Part { cannot_start: true, ..Part::default() })]);
+    theatre.wish(1, 1, false);
+    theatre.ready(1).await;
+    theatre.wish(2, 1, false);
+    eventually(|| theatre.trouble().is_some_and(|text| text.contains("failure 3"))).await;
+    theatre.ready(1).await;
+    assert_eq!(theatre.until("start 2").await, ["clear", "start 1", "start 2", "start 2", "start 2"]);
+    // The old one's end makes it the one to go back to.
+    theatre.end(1);
+    eventually(|| theatre.trouble().is_some_and(|text| text.contains("given up"))).await;
+    theatre.ready(1).await;
+    theatre.wish(3, 1, false);
+    theatre.until("proven 3").await;
+    eventually(|| theatre.trouble().is_none()).await;
+}
+
+#[tokio::test]
+async fn one_that_takes_too_long_to_get_ready_is_ended_and_said_so() {
+    let theatre = Theatre::new([(1, Part { never_ready: true, ..Part::default() })]);
+    theatre.wish(1, 1, false);
+    theatre.until("kill 1").await;
+    eventually(|| theatre.trouble().is_some_and(|text| text.contains("was not ready within 0.1 s"))).await;
+    theatre.wish(1, 0, false);
+    eventually(|| theatre.trouble().is_none()).await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_all_within_its_limit() {
+    let theatre = Theatre::new([(1, Part { is_stubborn: true, ..Part::default() })]);
+    theatre.wish(1, 3, false);
+    theatre.ready(3).await;
+    theatre.stopper.stop();
+    timeout(Duration::from_secs(5), theatre.running).await.unwrap().unwrap();
+    let story = theatre.stage.story.borrow().clone();
+    assert_eq!(story[4..], ["terminate 1", "terminate 1", "terminate 1", "kill 1", "kill 1", "kill 1"]);
+}
+
+async fn eventually(mut is_true: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_true() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it never came");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
