@@ -54,7 +54,7 @@ pub enum QuoteError {
 
 /// A function gave no answer that says what came of the step.
 #[derive(Debug, thiserror::Error)]
-#[error("{function} gave no answer that counts: {why}")]
+#[error("{function} could not be asked, or did not answer: {why}")]
 pub struct Unanswered {
     function: &'static str,
     why: String,
@@ -156,8 +156,10 @@ fn refusal(function: &'static str, answer: &Response) -> Result<Refusal, Unanswe
 }
 
 fn unanswered(function: &'static str, answer: &Response) -> Unanswered {
-    let body = answer.body_text();
-    let said: String = body.trim().chars().take(200).collect();
+    let body: Value = answer.body_json().unwrap_or_default();
+    // Our functions say it in JSON, the gateway in plain text.
+    let said = body["error"].as_str().map_or_else(|| answer.body_text().trim().into(), ToOwned::to_owned);
+    let said: String = said.chars().take(200).collect();
     Unanswered { function, why: format!("it answered {}: {said}", answer.status().as_u16()) }
 }
 

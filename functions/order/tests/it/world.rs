@@ -5,7 +5,7 @@ use function_sdk::testing::{self, Running};
 use function_sdk::{Request, Response};
 use serde_json::{Value, json};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use tokio::sync::Notify;
 
@@ -42,6 +42,8 @@ pub(crate) struct State {
     reservations: BTreeMap<String, (BTreeMap<String, i64>, &'static str)>,
     /// Amount, captured, refunded, and whether it was let go of, by payment.
     payments: BTreeMap<String, (i64, i64, i64, bool)>,
+    /// What was done with payments, by the caller's names.
+    operations: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -147,8 +149,8 @@ impl Inner {
             "inventory.openfaas-fn/release" => self.release(&id),
             "payment.openfaas-fn/authorise" => self.authorise(id, &body),
             "payment.openfaas-fn/capture" => self.capture(&body),
-            "payment.openfaas-fn/refund" => self.with_payment(&body, |payment| payment.2 = payment.1),
-            "payment.openfaas-fn/void" => self.with_payment(&body, |payment| payment.3 = true),
+            "payment.openfaas-fn/refund" => self.with_payment(&body, |payment, amount| payment.2 += amount),
+            "payment.openfaas-fn/void" => self.with_payment(&body, |payment, _| payment.3 = true),
             other => panic!("nobody serves {other}"),
         };
         match said {
@@ -234,15 +236,19 @@ impl Inner {
         if self.rules.capture_declined {
             return Err((402, json!({ "reason": "declined", "code": "capture_declined" })));
         }
-        self.with_payment(body, |payment| payment.1 = payment.0)
+        self.with_payment(body, |payment, amount| payment.1 += amount)
     }
 
+    /// Does it once for each id.
     fn with_payment(
         &mut self,
         body: &Value,
-        change: impl FnOnce(&mut (i64, i64, i64, bool)),
+        change: impl FnOnce(&mut (i64, i64, i64, bool), i64),
     ) -> Result<(), (u16, Value)> {
-        change(self.state.payments.get_mut(body["payment"].as_str().unwrap()).unwrap());
+        let payment = self.state.payments.get_mut(body["payment"].as_str().unwrap()).unwrap();
+        if self.state.operations.insert(body["id"].as_str().unwrap().to_owned()) {
+            change(payment, body["amount"].as_i64().unwrap_or(0));
+        }
         Ok(())
     }
 }
