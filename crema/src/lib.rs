@@ -1,8 +1,10 @@
 //! The all-in-one: gateway, MQTT broker or connector, cron connector and local provider in one process, and the
 //! command line around them.
 
+pub mod build;
 pub mod cli;
 pub mod credentials;
+pub mod image_command;
 pub mod state_dir;
 pub mod terminal;
 pub mod up;

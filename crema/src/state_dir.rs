@@ -33,7 +33,9 @@ pub enum StateDirError {
         source: io::Error,
     },
     /// It is another user's.
-    #[error("state directory {path} belongs to user id {owner}, and this is user id {user}; run as that user or name another one with --state DIR")]
+    #[error(
+        "state directory {path} belongs to user id {owner}, and this is user id {user}; run as that user or name another one with --state DIR"
+    )]
     OtherUser {
         /// The directory.
         path: PathBuf,
@@ -43,7 +45,9 @@ pub enum StateDirError {
         user: u32,
     },
     /// Another process has it.
-    #[error("state directory {path} is in use by another crema (process {holder}); stop that one or name another directory with --state DIR")]
+    #[error(
+        "state directory {path} is in use by another crema (process {holder}); stop that one or name another directory with --state DIR"
+    )]
     InUse {
         /// The directory.
         path: PathBuf,
@@ -51,7 +55,9 @@ pub enum StateDirError {
         holder: String,
     },
     /// It was written by a version that does things differently.
-    #[error("state directory {path} has the format {found:?}, and this version of crema reads {FORMAT:?}; use the version that wrote it or name another directory with --state DIR")]
+    #[error(
+        "state directory {path} has the format {found:?}, and this version of crema reads {FORMAT:?}; use the version that wrote it or name another directory with --state DIR"
+    )]
     Format {
         /// The directory.
         path: PathBuf,
@@ -110,9 +116,7 @@ impl StateDir {
 }
 
 fn check_owner(path: &Path) -> Result<(), StateDirError> {
-    let owner = fs::metadata(path)
-        .map_err(|source| StateDirError::Unusable { path: path.to_owned(), source })?
-        .uid();
+    let owner = fs::metadata(path).map_err(|source| StateDirError::Unusable { path: path.to_owned(), source })?.uid();
     let user = rustix::process::geteuid().as_raw();
     if owner == user { Ok(()) } else { Err(StateDirError::OtherUser { path: path.to_owned(), owner, user }) }
 }
@@ -163,10 +167,7 @@ fn lock(path: &Path) -> Result<File, StateDirError> {
         }
         Err(rustix::io::Errno::WOULDBLOCK) => {
             let holder = fs::read_to_string(&file).ok().filter(|text| !text.is_empty());
-            Err(StateDirError::InUse {
-                path: path.to_owned(),
-                holder: holder.unwrap_or_else(|| "unknown".to_owned()),
-            })
+            Err(StateDirError::InUse { path: path.to_owned(), holder: holder.unwrap_or_else(|| "unknown".to_owned()) })
         }
         Err(error) => Err(unusable(error.into())),
     }

@@ -19,7 +19,8 @@ pub fn init(env: &impl Env, service: &'static str) -> Result<Traces, TraceError>
         .parse(env.get(ENV_FILTER).as_deref().unwrap_or(DEFAULT_FILTER))
         .unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let json = env.get(ENV_FORMAT).as_deref() == Some("json");
-    let writer = fmt::layer().with_writer(std::io::stderr);
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let writer = fmt::layer().with_ansi(ansi).with_writer(std::io::stderr);
     let lines: Box<dyn Layer<Registry> + Send + Sync> =
         if json { writer.json().with_filter(filter).boxed() } else { writer.with_filter(filter).boxed() };
     let (traces, spans) = trace::init(env, service)?;

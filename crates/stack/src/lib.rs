@@ -25,6 +25,8 @@ pub struct Stack {
     pub gateway: Option<String>,
     /// The functions, by name.
     pub functions: Vec<Function>,
+    /// Secrets that `crema up` makes at random where they are missing: `x-crema: {generate_secrets: [NAME]}`.
+    pub generate_secrets: Vec<String>,
 }
 
 /// A function of a stack file. What is empty was not given.

@@ -26,7 +26,8 @@ pub(crate) fn stack(path: &Path, variable: &dyn Fn(&str) -> Option<String>) -> R
         .map(|(name, entry)| function(path, name, entry.unwrap_or_default()))
         .collect::<Result<_, _>>()?;
     let gateway = provider.gateway.filter(|url| !url.is_empty());
-    Ok(Stack { path: path.to_owned(), gateway, functions })
+    let generate_secrets = document.extension.unwrap_or_default().generate_secrets;
+    Ok(Stack { path: path.to_owned(), gateway, functions, generate_secrets })
 }
 
 fn check(path: &Path, version: Option<&str>, provider: Option<&str>) -> Result<(), StackError> {

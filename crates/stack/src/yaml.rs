@@ -16,6 +16,15 @@ pub(crate) struct Document {
     pub(crate) provider: Option<Provider>,
     #[serde(default)]
     pub(crate) functions: Option<BTreeMap<String, Option<FunctionEntry>>>,
+    /// Ours; faas-cli passes over keys it does not know.
+    #[serde(default, rename = "x-crema")]
+    pub(crate) extension: Option<Extension>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Extension {
+    pub(crate) generate_secrets: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -90,7 +90,7 @@ fn each_technology_has_one_home() {
         ("rmqtt", &["mqtt-broker"][..]),
         ("rumqttc", &["mqtt-connector"]),
         ("croner", &["cron-connector"]),
-        ("rusqlite", &["queue", "order", "payment", "inventory"]),
+        ("rusqlite", &["queue", "function-sdk", "order", "payment", "inventory"]),
         ("sled", &["queue"]),
         ("serde-saphyr", &["stack"]),
         ("oci-spec", &["image"]),

@@ -1,0 +1,306 @@
+//! Builds every part, runs them together, and stops them in order.
+
+use super::apply::{Applied, say_removed};
+use super::ready::{Addresses, announce};
+use super::run_dir::RunDir;
+use super::secrets;
+use crate::cli::{QueueEngine, Up};
+use crate::credentials::Credentials;
+use crate::state_dir::StateDir;
+use crate::terminal::say;
+use anyhow::{Context, bail};
+use daemon::stop::{self, Stopper};
+use daemon::{Clock, Env, ProcessEnv, Stop, SystemClock};
+use dispatch::Dispatcher;
+use gateway::Gateway;
+use gateway_client::{ClientConfig, FunctionList, GatewayClient};
+use image::Store;
+use mqtt_broker::Broker;
+use mqtt_connector::MqttConnector;
+use provider_local::LocalProvider;
+use queue::Queue;
+use stack::Stack;
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use wire::function::FunctionStatus;
+
+/// How long the gateway may take to answer after its start.
+const GATEWAY_STARTS: Duration = Duration::from_secs(10);
+/// How long `up` waits for the functions of its stack before it says that it is ready all the same.
+const FUNCTIONS_START: Duration = Duration::from_secs(30);
+
+/// Refuses what would open more to the network than was asked for, before anything is built.
+pub(super) fn check_openness(up: &Up) -> anyhow::Result<()> {
+    if up.no_auth && !up.listen.ip().is_loopback() {
+        bail!("--no-auth lets everyone on the network deploy: leave it out, or --listen on a loopback address");
+    }
+    if !up.listen.ip().is_loopback() && up.tls_cert.is_none() && !up.plain_http {
+        bail!(
+            "--listen {} can be reached from the network: give --tls-cert and --tls-key, or --plain-http if whoever is \
+             on the network may read passwords and calls",
+            up.listen
+        );
+    }
+    if up.broker.is_none() && !up.mqtt.ip().is_loopback() && up.mqtt_passwords.is_none() && !up.mqtt_anonymous {
+        bail!(
+            "--mqtt {} can be reached from the network: give --mqtt-passwords FILE, or --mqtt-anonymous if everyone on \
+             the network may publish",
+            up.mqtt
+        );
+    }
+    Ok(())
+}
+
+/// Starts the platform, deploys the stack, and runs until it is told to stop.
+pub(super) async fn serve(up: &Up, state: &StateDir, stack: &Stack, store: Store) -> anyhow::Result<()> {
+    let env = ProcessEnv;
+    let _traces = daemon::log::init(&env, "crema")?;
+    // The second signal means at once: functions go with us, and the next start cleans up.
+    let stop = stop::on_signals(|| {
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap_or_default();
+    })?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let credentials = Credentials::open(&state.join("auth")).context("the password's files")?;
+    let run_dir = RunDir::open(state).context("the directory for sockets")?;
+
+    let mut provider_config = provider_local::Config::new(state.path(), run_dir.path().to_owned(), String::new());
+    provider_config.inherited =
+        ["TZ", "LANG"].iter().filter_map(|name| Some(((*name).to_owned(), env.get(name)?))).collect();
+    let provider = LocalProvider::build(provider_config, store.clone(), Arc::clone(&clock))?;
+    let queue = open_queue(up.queue, state)?;
+    let gateway = Gateway::build(
+        gateway_config(up, state, &credentials)?,
+        gateway::Parts {
+            provider: Arc::clone(&provider) as _,
+            queue: Some(Arc::clone(&queue)),
+            clock: Arc::clone(&clock),
+        },
+    )?;
+    let gateway_url = format!("http://{}", gateway.functions_address());
+    provider.set_gateway_url(&gateway_url);
+    let client = client(&gateway_url, &credentials)?;
+    let (lister, listing) = stop::pair();
+    let events = Events::build(up, state, &gateway_url, &credentials, listing)?;
+    let addresses = Addresses {
+        gateway: gateway.address(),
+        https: up.tls_cert.is_some(),
+        metrics: gateway.metrics_address(),
+        mqtt: events.address(),
+    };
+
+    let provider = Part::start("provider", move |stop| async move {
+        provider.run(stop).await;
+        Ok(())
+    });
+    let worker = gateway.worker(queue::worker::Config::from_env(&env)?);
+    let worker =
+        worker.map(|worker| Part::start("queue worker", move |stop| async move { Ok(worker.run(stop).await?) }));
+    let gateway = Part::start("gateway", move |stop| async move { Ok(gateway.run(stop).await?) });
+    let ready = async {
+        client.wait_ready(GATEWAY_STARTS).await?;
+        let functions = deploy(&client, stack, &store, state).await?;
+        anyhow::Ok(functions)
+    };
+    let mut parts: Vec<Part> = worker.into_iter().chain([gateway, provider]).collect();
+    let ended = tokio::select! {
+        functions = ready => match functions {
+            Ok(functions) => {
+                // Sensors and schedules come in once the functions of the stack are known.
+                parts.splice(0..0, events.start());
+                let _published = addresses.publish(&state.join("run"))?;
+                announce(up, &addresses, state.path(), &functions);
+                tokio::select! {
+                    () = stop.stopped() => Ok(()),
+                    error = first_end(&mut parts) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        },
+        () = stop.clone().stopped() => Ok(()),
+    };
+    say("Stopping: calls in flight are finished. Press Ctrl-C again to stop at once.");
+    lister.stop();
+    for part in parts {
+        part.stop().await;
+    }
+    queue.close().await;
+    ended
+}
+
+fn open_queue(engine: QueueEngine, state: &StateDir) -> anyhow::Result<Arc<dyn Queue>> {
+    let directory = state.join("queue");
+    Ok(match engine {
+        QueueEngine::Sqlite => queue::sqlite::open(&directory)?,
+        QueueEngine::Sled => queue::sled::open(&directory)?,
+    })
+}
+
+fn gateway_config(up: &Up, state: &StateDir, credentials: &Credentials) -> anyhow::Result<gateway::Config> {
+    let mut config = gateway::Config::from_env(&ProcessEnv)?;
+    config.listen = up.listen;
+    config.metrics = up.metrics;
+    // Functions and connectors come in here: plain HTTP on loopback whatever the public listener speaks.
+    config.functions = Some((Ipv4Addr::LOCALHOST, 0).into());
+    config.plain_http = up.plain_http;
+    config.counters = Some(state.join("invocations.json"));
+    config.tls =
+        up.tls_cert.clone().zip(up.tls_key.clone()).map(|(certificate, key)| gateway::Tls { certificate, key });
+    config.auth = (!up.no_auth)
+        .then(|| gateway::Credentials { user: credentials.user.clone(), password: credentials.password.clone() });
+    Ok(config)
+}
+
+fn client(gateway_url: &str, credentials: &Credentials) -> anyhow::Result<GatewayClient> {
+    let credentials = gateway_client::Credentials::new(&credentials.user, &credentials.password);
+    Ok(GatewayClient::new(&ClientConfig::new(gateway_url, Some(credentials)))?)
+}
+
+/// Makes what the stack needs and deploys what changed; waits until the functions are ready.
+async fn deploy(
+    client: &GatewayClient,
+    stack: &Stack,
+    store: &Store,
+    state: &StateDir,
+) -> anyhow::Result<Vec<FunctionStatus>> {
+    let wanted = stack.deployments();
+    secrets::make(client, &stack.generate_secrets, &wanted).await?;
+    let mut applied = Applied::read(state.join("applied.json"));
+    for deployment in &wanted {
+        let digest = deployment.image.parse().ok().and_then(|image| store.find(&image).ok().flatten());
+        let digest = digest.map(|image| image.digest);
+        let fate = applied
+            .apply(client, deployment, digest.as_deref())
+            .await
+            .with_context(|| format!("{} is not deployed", deployment.service))?;
+        tracing::debug!(function = deployment.service, ?fate, "applied");
+    }
+    let mut functions = list(client).await?;
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < FUNCTIONS_START
+        && functions.iter().any(|function| function.available_replicas < function.replicas)
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        functions = list(client).await?;
+    }
+    for function in functions.iter().filter(|function| function.available_replicas < function.replicas) {
+        say(format_args!("{} is not ready yet: `faas-cli logs {}` tells more", function.name, function.name));
+    }
+    say_removed(&wanted, &functions);
+    Ok(functions)
+}
+
+async fn list(client: &GatewayClient) -> anyhow::Result<Vec<FunctionStatus>> {
+    let mut functions = Vec::new();
+    for namespace in client.namespaces().await? {
+        functions.extend(client.functions(&namespace).await?);
+    }
+    Ok(functions)
+}
+
+/// What brings events in: the built-in broker or a connector to another one, and the cron connector.
+struct Events {
+    mqtt: Mqtt,
+}
+
+enum Mqtt {
+    Broker(Broker),
+    Connector(MqttConnector),
+}
+
+impl Events {
+    fn build(
+        up: &Up,
+        state: &StateDir,
+        gateway_url: &str,
+        credentials: &Credentials,
+        listing: Stop,
+    ) -> anyhow::Result<Self> {
+        let client = client(gateway_url, credentials)?;
+        let interval = ProcessEnv.duration(FunctionList::ENV_INTERVAL, FunctionList::DEFAULT_INTERVAL)?;
+        let list = FunctionList::follow(client.clone(), interval, listing);
+        let dispatcher = Dispatcher::new(client, list);
+        let mqtt = match &up.broker {
+            Some(url) => {
+                let mut config = mqtt_connector::Config::new(url)?;
+                config.state = Some(state.join("mqtt-connector"));
+                Mqtt::Connector(MqttConnector::build(config, dispatcher)?)
+            }
+            None => {
+                let mut config = mqtt_broker::Config::from_env(&ProcessEnv)?;
+                config.listen = up.mqtt;
+                config.password_file.clone_from(&up.mqtt_passwords);
+                config.anonymous = up.mqtt_anonymous.then_some(true);
+                Mqtt::Broker(Broker::build(config, dispatcher)?)
+            }
+        };
+        Ok(Self { mqtt })
+    }
+
+    fn address(&self) -> Option<std::net::SocketAddr> {
+        match &self.mqtt {
+            Mqtt::Broker(broker) => Some(broker.address()),
+            Mqtt::Connector(_) => None,
+        }
+    }
+
+    fn start(self) -> [Part; 1] {
+        let mqtt = match self.mqtt {
+            Mqtt::Broker(broker) => Part::start("MQTT broker", move |stop| async move { Ok(broker.run(stop).await?) }),
+            Mqtt::Connector(connector) => {
+                Part::start("MQTT connector", move |stop| async move { Ok(connector.run(stop).await?) })
+            }
+        };
+        [mqtt]
+    }
+}
+
+/// A running part of the platform.
+struct Part {
+    name: &'static str,
+    stopper: Stopper,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Part {
+    fn start<F, R>(name: &'static str, run: R) -> Self
+    where
+        R: FnOnce(Stop) -> F,
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let (stopper, stop) = stop::pair();
+        Self { name, stopper, task: tokio::spawn(run(stop)) }
+    }
+
+    /// Stops it and waits until it has ended.
+    async fn stop(self) {
+        self.stopper.stop();
+        // One that ended by itself has been heard already.
+        if self.task.is_finished() {
+            return;
+        }
+        match self.task.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(part = self.name, error = format!("{error:#}"), "it ended badly"),
+            Err(error) if error.is_panic() => tracing::error!(part = self.name, "it panicked"),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Waits until a part ends by itself, which none should.
+async fn first_end(parts: &mut [Part]) -> anyhow::Error {
+    let ends = parts.iter_mut().map(|part| {
+        Box::pin(async {
+            let why = match (&mut part.task).await {
+                Ok(Ok(())) => "it ended".to_owned(),
+                Ok(Err(error)) => format!("{error:#}"),
+                Err(error) => error.to_string(),
+            };
+            anyhow::anyhow!("the {} stopped by itself: {why}", part.name)
+        })
+    });
+    futures_util::future::select_all(ends).await.0
+}
