@@ -154,7 +154,7 @@ pub fn functions(stack: &Stack, store: &Store, env: &impl Env) -> Result<Vec<Out
         }
         for (root, jobs) in jobs {
             let names: Vec<_> = jobs.iter().map(|job| job.function.name.as_str()).collect();
-            terminal::say(format_args!("Building {} (the first time takes minutes)", names.join(", ")));
+            terminal::say(format_args!("Building {} with cargo (the first time takes minutes)", names.join(", ")));
             let binaries = cargo::build(&toolchain, &root, &jobs)?;
             for (job, binary) in jobs.iter().zip(binaries) {
                 outcomes.push(packed(store, job.function, &binary)?);
