@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::image_command::ImageCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ pub struct Cli {
 pub enum Command {
     /// Build the functions of stack.yml, start the platform and deploy them; runs until it is stopped
     Up(Box<Up>),
+    /// Build, list, import, export and remove the images functions run from
+    Image(ImageCommand),
 }
 
 /// Arguments of `crema up`.

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 pub fn run(cli: Cli) -> ExitCode {
     let ended = match cli.command {
         Command::Up(up) => up::run(*up),
+        Command::Image(image) => image.run(),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

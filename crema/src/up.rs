@@ -10,6 +10,7 @@ mod run_dir;
 mod secrets;
 mod start;
 
+use crate::build;
 use crate::cli::Up;
 use crate::state_dir::{self, StateDir};
 use anyhow::Context;
@@ -32,6 +33,9 @@ pub fn run(up: Up) -> anyhow::Result<()> {
     }
     let state = StateDir::open(&path)?;
     let store = image::Store::open(state.join("images"))?;
+    if !up.no_build {
+        build::functions(&stack, &store, &ProcessEnv)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()

@@ -9,6 +9,7 @@ use crate::credentials::Credentials;
 use crate::state_dir::StateDir;
 use crate::terminal::say;
 use anyhow::{Context, bail};
+use cron_connector::CronConnector;
 use daemon::stop::{self, Stopper};
 use daemon::{Clock, Env, ProcessEnv, Stop, SystemClock};
 use dispatch::Dispatcher;
@@ -83,7 +84,7 @@ pub(super) async fn serve(up: &Up, state: &StateDir, stack: &Stack, store: Store
     provider.set_gateway_url(&gateway_url);
     let client = client(&gateway_url, &credentials)?;
     let (lister, listing) = stop::pair();
-    let events = Events::build(up, state, &gateway_url, &credentials, listing)?;
+    let events = Events::build(up, state, &gateway_url, &credentials, &clock, listing)?;
     let addresses = Addresses {
         gateway: gateway.address(),
         https: up.tls_cert.is_some(),
@@ -203,6 +204,7 @@ async fn list(client: &GatewayClient) -> anyhow::Result<Vec<FunctionStatus>> {
 /// What brings events in: the built-in broker or a connector to another one, and the cron connector.
 struct Events {
     mqtt: Mqtt,
+    cron: CronConnector,
 }
 
 enum Mqtt {
@@ -216,12 +218,13 @@ impl Events {
         state: &StateDir,
         gateway_url: &str,
         credentials: &Credentials,
+        clock: &Arc<dyn Clock>,
         listing: Stop,
     ) -> anyhow::Result<Self> {
         let client = client(gateway_url, credentials)?;
         let interval = ProcessEnv.duration(FunctionList::ENV_INTERVAL, FunctionList::DEFAULT_INTERVAL)?;
         let list = FunctionList::follow(client.clone(), interval, listing);
-        let dispatcher = Dispatcher::new(client, list);
+        let dispatcher = Dispatcher::new(client.clone(), list.clone());
         let mqtt = match &up.broker {
             Some(url) => {
                 let mut config = mqtt_connector::Config::new(url)?;
@@ -236,7 +239,9 @@ impl Events {
                 Mqtt::Broker(Broker::build(config, dispatcher)?)
             }
         };
-        Ok(Self { mqtt })
+        let cron =
+            CronConnector::build(cron_connector::Config::from_env(&ProcessEnv)?, client, list, Arc::clone(clock));
+        Ok(Self { mqtt, cron })
     }
 
     fn address(&self) -> Option<std::net::SocketAddr> {
@@ -246,14 +251,19 @@ impl Events {
         }
     }
 
-    fn start(self) -> [Part; 1] {
+    fn start(self) -> [Part; 2] {
         let mqtt = match self.mqtt {
             Mqtt::Broker(broker) => Part::start("MQTT broker", move |stop| async move { Ok(broker.run(stop).await?) }),
             Mqtt::Connector(connector) => {
                 Part::start("MQTT connector", move |stop| async move { Ok(connector.run(stop).await?) })
             }
         };
-        [mqtt]
+        let cron = self.cron;
+        let cron = Part::start("cron connector", move |stop| async move {
+            cron.run(stop).await;
+            Ok(())
+        });
+        [mqtt, cron]
     }
 }
 
