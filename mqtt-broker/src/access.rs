@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// A file cannot be read.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {reason}", path = path.display())]
     Read {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A line means nothing.
     #[error("{path}:{line}: {why}", path = path.display())]
@@ -102,7 +102,7 @@ fn users(path: &Path) -> Result<HashMap<String, PasswordHash>, AccessError> {
 }
 
 fn read(path: &Path) -> Result<String, AccessError> {
-    std::fs::read_to_string(path).map_err(|source| AccessError::Read { path: path.to_owned(), source })
+    std::fs::read_to_string(path).map_err(|reason| AccessError::Read { path: path.to_owned(), reason })
 }
 
 fn at(path: &Path, line: usize, why: String) -> AccessError {

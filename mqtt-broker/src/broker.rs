@@ -56,12 +56,12 @@ pub enum BrokerError {
     #[error(transparent)]
     Access(#[from] AccessError),
     /// The address cannot be had.
-    #[error("MQTT cannot listen on {address}: {source}; is another broker running? choose another address with --mqtt")]
+    #[error("MQTT cannot listen on {address}: {reason}; is another broker running? choose another address with --mqtt")]
     Bind {
         /// Which address.
         address: SocketAddr,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The broker's threads cannot be started.
     #[error("the MQTT broker cannot start: {0}")]
@@ -76,7 +76,7 @@ impl Broker {
     pub fn build(config: Config, dispatcher: Dispatcher) -> Result<Self, BrokerError> {
         let config = config.checked()?;
         let access = Access::read(&config)?;
-        let fail = |source| BrokerError::Bind { address: config.listen, source };
+        let fail = |reason| BrokerError::Bind { address: config.listen, reason };
         let reserved = if config.listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(fail)?;
         // With SO_REUSEADDR the port can be bound a second time, by the broker itself, as long as no one listens.
         reserved.set_reuseaddr(true).map_err(fail)?;
@@ -151,7 +151,7 @@ fn serve(
         // Registered handlers stay as long as the context does.
         let register = context.extends.hook_mgr().register();
         hook.register(&*register).await;
-        let failed = |error: rmqtt::Error| BrokerError::Bind { address, source: std::io::Error::other(error) };
+        let failed = |error: rmqtt::Error| BrokerError::Bind { address, reason: std::io::Error::other(error) };
         let listener = Builder::new()
             .name("mqtt")
             .laddr(address)

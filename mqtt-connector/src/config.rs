@@ -79,20 +79,20 @@ pub enum ConfigError {
         why: String,
     },
     /// A fixed topic is no filter.
-    #[error("{ENV_TOPICS}: {filter:?}: {source}")]
+    #[error("{ENV_TOPICS}: {filter:?}: {reason}")]
     Topic {
         /// Which one.
         filter: String,
         /// What is wrong.
-        source: FilterError,
+        reason: FilterError,
     },
     /// The password's file cannot be read.
-    #[error("{ENV_PASSWORD_FILE}={path}: {source}", path = path.display())]
+    #[error("{ENV_PASSWORD_FILE}={path}: {reason}", path = path.display())]
     Password {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
 }
 
@@ -169,7 +169,7 @@ fn filters(list: &str) -> Result<Vec<String>, ConfigError> {
     wire::annotation::items(list)
         .map(|filter| match check_filter(filter) {
             Ok(()) => Ok(filter.to_owned()),
-            Err(source) => Err(ConfigError::Topic { filter: filter.to_owned(), source }),
+            Err(reason) => Err(ConfigError::Topic { filter: filter.to_owned(), reason }),
         })
         .collect()
 }
@@ -180,7 +180,7 @@ fn password(env: &impl Env) -> Result<String, ConfigError> {
     };
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
-        Err(source) => Err(ConfigError::Password { path, source }),
+        Err(reason) => Err(ConfigError::Password { path, reason }),
     }
 }
 

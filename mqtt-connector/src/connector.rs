@@ -32,20 +32,20 @@ pub enum ConnectorError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The client's id cannot be read or kept.
-    #[error("{directory}: the MQTT client's id cannot be kept: {source}", directory = directory.display())]
+    #[error("{directory}: the MQTT client's id cannot be kept: {reason}", directory = directory.display())]
     Identity {
         /// The state directory.
         directory: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
 }
 
 impl MqttConnector {
     /// Finds out who it is. It connects in [`run`](Self::run).
     pub fn build(config: Config, dispatcher: Dispatcher) -> Result<Self, ConnectorError> {
-        let identity = Identity::open(config.client_id.as_deref(), config.state.as_deref()).map_err(|source| {
-            ConnectorError::Identity { directory: config.state.clone().unwrap_or_default(), source }
+        let identity = Identity::open(config.client_id.as_deref(), config.state.as_deref()).map_err(|reason| {
+            ConnectorError::Identity { directory: config.state.clone().unwrap_or_default(), reason }
         })?;
         if config.client_id.is_none() && config.state.is_none() {
             tracing::warn!(

@@ -40,20 +40,20 @@ struct Inner {
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
     /// It may go well later: the event must be kept and handed over again.
-    #[error("{function}: {source}")]
+    #[error("{function}: {reason}")]
     Temporary {
         /// Which function, the first of them.
         function: FunctionName,
         /// What went wrong.
-        source: ClientError,
+        reason: ClientError,
     },
     /// It will never go well: handing it over again is in vain. The other functions have it.
-    #[error("{function}: the event is refused for good: {source}")]
+    #[error("{function}: the event is refused for good: {reason}")]
     Permanent {
         /// Which function, the first of them.
         function: FunctionName,
         /// What was answered.
-        source: ClientError,
+        reason: ClientError,
     },
     /// The topic holds control characters, which no header can carry.
     #[error("topic {0:?} holds control characters, which no header can carry")]
@@ -153,28 +153,28 @@ impl Dispatcher {
                 match ended {
                     Ok(()) => accepted += 1,
                     Err(Refusal::Gone) => tracing::debug!(%function, "The function is gone; the event passes it by"),
-                    Err(Refusal::Permanent(source)) => refused = refused.or(Some((function, source))),
-                    Err(Refusal::Temporary(source)) => {
+                    Err(Refusal::Permanent(reason)) => refused = refused.or(Some((function, reason))),
+                    Err(Refusal::Temporary(reason)) => {
                         again.push(function.clone());
-                        failed = failed.or(Some((function, source)));
+                        failed = failed.or(Some((function, reason)));
                     }
                 }
             }
-            let Some((function, source)) = failed else { break };
+            let Some((function, reason)) = failed else { break };
             if begun.elapsed() + wait > patience {
-                return Err(DispatchError::Temporary { function, source });
+                return Err(DispatchError::Temporary { function, reason });
             }
             if begun.elapsed() >= complaint {
                 complaint = begun.elapsed() * 2;
                 let (topic, since) = (&event.topic, begun.elapsed());
-                tracing::warn!(%function, topic, ?since, error = %source, "An event still waits to be on disk");
+                tracing::warn!(%function, topic, ?since, error = %reason, "An event still waits to be on disk");
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
             pending = again;
         }
         match refused {
-            Some((function, source)) => Err(DispatchError::Permanent { function, source }),
+            Some((function, reason)) => Err(DispatchError::Permanent { function, reason }),
             None => Ok(accepted),
         }
     }

@@ -85,7 +85,7 @@ impl Credentials {
             let path = directory.join(name);
             std::fs::read_to_string(&path)
                 .map(|text| text.trim().to_owned())
-                .map_err(|source| ClientError::Credentials { path, source })
+                .map_err(|reason| ClientError::Credentials { path, reason })
         };
         Ok(Self { user: read(USER_FILE)?, password: read(PASSWORD_FILE)? })
     }

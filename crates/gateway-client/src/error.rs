@@ -19,12 +19,12 @@ pub enum ClientError {
         why: String,
     },
     /// The files with user and password cannot be read.
-    #[error("{path}: {source}; write the gateway's user and password there, or unset basic_auth", path = path.display())]
+    #[error("{path}: {reason}; write the gateway's user and password there, or unset basic_auth", path = path.display())]
     Credentials {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
