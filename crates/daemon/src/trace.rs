@@ -7,8 +7,11 @@ use crate::env::Env;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter as Exporter};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::runtime::Runtime;
 use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
@@ -42,6 +45,37 @@ pub fn exporting() -> bool {
     EXPORTING.load(Ordering::Relaxed)
 }
 
+/// An exporter with a runtime to do its I/O on: the SDK calls it from a thread that has none.
+#[derive(Debug)]
+struct OwnRuntime {
+    exporter: SpanExporter,
+    runtime: Runtime,
+}
+
+impl OwnRuntime {
+    fn new(exporter: SpanExporter) -> std::io::Result<Self> {
+        Ok(Self { exporter, runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()? })
+    }
+}
+
+impl Exporter for OwnRuntime {
+    fn export(&self, batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
+        std::future::ready(self.runtime.block_on(self.exporter.export(batch)))
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
+
 /// A layer without a type of its own.
 pub(crate) type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
 
@@ -57,6 +91,7 @@ where
         .with_endpoint(url)
         .build()
         .map_err(|error| TraceError(error.to_string()))?;
+    let exporter = OwnRuntime::new(exporter).map_err(|error| TraceError(error.to_string()))?;
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(
