@@ -7,9 +7,9 @@ use provider::{Address, Provider, ReplicaTable};
 use provider_local::{Config, LocalProvider};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
 use wire::FunctionName;
 use wire::function::FunctionDeployment;
 use wire::label::{IMAGE_SERVES, SERVES_UNIX_SOCKET};
@@ -24,7 +24,8 @@ pub(crate) struct Bench {
     pub(crate) provider: Arc<LocalProvider>,
     pub(crate) dir: Arc<TempDir>,
     stopper: Stopper,
-    running: JoinHandle<()>,
+    /// A thread of its own, so that dropping can wait for the end whatever the test's runtime does.
+    running: Option<JoinHandle<()>>,
 }
 
 impl Bench {
@@ -42,8 +43,14 @@ impl Bench {
     pub(crate) fn at(dir: Arc<TempDir>, change: impl FnOnce(&mut Config)) -> Self {
         let provider = build(dir.path(), change);
         let (stopper, stop) = daemon::stop::pair();
-        let running = tokio::spawn(Arc::clone(&provider).run(stop));
-        Self { provider, dir, stopper, running }
+        let running = thread::spawn({
+            let provider = Arc::clone(&provider);
+            move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(provider.run(stop));
+            }
+        });
+        Self { provider, dir, stopper, running: Some(running) }
     }
 
     pub(crate) fn table(&self) -> ReplicaTable {
@@ -95,11 +102,19 @@ impl Bench {
     }
 
     /// Stops the provider; gives its directory.
-    pub(crate) async fn stop(self) -> Arc<TempDir> {
+    pub(crate) async fn stop(mut self) -> Arc<TempDir> {
         self.stopper.stop();
-        self.running.await.unwrap();
+        let running = self.running.take().unwrap();
+        tokio::task::spawn_blocking(move || running.join().unwrap()).await.unwrap();
         assert_eq!(function::processes_of(self.dir.path()), [] as [i32; 0], "something was left running");
-        self.dir
+        Arc::clone(&self.dir)
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        self.running.take().map(JoinHandle::join).transpose().map(drop).unwrap_or_default();
     }
 }
 
