@@ -162,6 +162,12 @@ pub fn functions(stack: &Stack, store: &Store, env: &impl Env) -> Result<Vec<Out
         }
     }
     outcomes.iter().for_each(say);
+    if outcomes.iter().any(|outcome| matches!(outcome.result, BuildResult::Packed { .. })) {
+        // What the new images replaced. It costs disk, not correctness: a failure is for the next time.
+        if let Err(error) = store.collect_garbage() {
+            tracing::warn!(%error, "Replaced images could not be removed");
+        }
+    }
     Ok(outcomes)
 }
 

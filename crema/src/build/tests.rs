@@ -69,6 +69,9 @@ fn a_function_of_a_workspace_is_built_in_it_and_packed_once() {
     world.package("f", "[workspace]\n", "another");
     assert!(matches!(world.build().unwrap()[0].result, BuildResult::Packed { .. }));
     assert_eq!(world.said(), "another\n");
+    let unpacked = fs::read_dir(world.path("images/unpacked")).unwrap().count();
+    let blobs = fs::read_dir(world.path("images/blobs/sha256")).unwrap().count();
+    assert_eq!((unpacked, blobs), (1, 3), "the replaced image is still there");
 }
 
 #[test]
