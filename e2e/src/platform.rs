@@ -10,6 +10,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// A free port of this machine.
+const FREE: &str = "127.0.0.1:0";
+
 /// How to start it.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -89,7 +92,7 @@ pub struct Platform {
 impl Platform {
     /// Starts one on free ports and waits until it says it is ready.
     pub async fn start(state: &State, options: &Options) -> Self {
-        let mut child = spawn(state, options, &[]);
+        let mut child = spawn(state, options);
         let ready = state.path().join("run/crema.json");
         let pid = child.id();
         let begun = Instant::now();
@@ -223,15 +226,22 @@ impl Drop for Platform {
 }
 
 /// Starts `crema up` without waiting for anything.
-pub fn spawn(state: &State, options: &Options, more: &[&str]) -> Child {
+pub fn spawn(state: &State, options: &Options) -> Child {
     let log = File::options().create(true).append(true).open(state.log()).unwrap();
-    Command::new(binary("crema"))
-        .arg("up")
-        .args(["--state".as_ref(), state.path().as_os_str(), "-f".as_ref(), options.stack.as_os_str()])
-        .args(["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"])
+    let mut command = Command::new(binary("crema"));
+    command.args(["up", "--state"]).arg(state.path());
+    for (flag, value) in [
+        ("-f", options.stack.as_os_str()),
+        ("--listen", FREE.as_ref()),
+        ("--metrics", FREE.as_ref()),
+        ("--mqtt", FREE.as_ref()),
+    ] {
+        if !options.arguments.iter().any(|argument| argument == flag) {
+            command.arg(flag).arg(value);
+        }
+    }
+    command
         .args(&options.arguments)
-        .args(more)
-        .env("CREMA_BUILD_PROFILE", "dev")
         .envs(options.environment.iter().map(|(name, value)| (name, value)))
         .current_dir(&options.folder)
         .stdin(Stdio::null())

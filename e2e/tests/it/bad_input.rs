@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 /// Runs `crema up` that must fail, and returns the line it said.
 fn refused(state: &State, arguments: &[&str]) -> String {
     let options = Options::default().with(&["--no-build"]).with(arguments);
-    let status = spawn(state, &options, &[]).wait().unwrap();
+    let status = spawn(state, &options).wait().unwrap();
     let said = std::fs::read_to_string(state.log()).unwrap();
     assert!(!status.success(), "it started:\n{said}");
     assert!(!said.contains("panicked"), "{said}");
