@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The variable's value; `None` when it is unset or empty.
 #[expect(clippy::disallowed_methods, reason = "this is the door: a function must not carry the platform's `daemon`")]
 #[must_use]
-pub(crate) fn environment(name: &str) -> Option<String> {
+pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

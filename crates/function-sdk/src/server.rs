@@ -11,6 +11,8 @@ mod scrape;
 mod signals;
 mod watch;
 
+pub use crate::door::environment;
+pub use crate::serve::on_one_thread;
 pub use accept::BindError;
 pub use drain::Leave;
 pub use route::{refuse, stamp};

@@ -81,7 +81,7 @@ fn failed(error: impl Display) -> ExitCode {
 }
 
 /// Runs `work` on this thread, where tasks need not be `Send`. Nothing of it is left when this returns.
-pub(crate) fn on_one_thread<F: Future>(work: F) -> F::Output {
+pub fn on_one_thread<F: Future>(work: F) -> F::Output {
     let runtime = runtime();
     let output = LocalSet::new().block_on(&runtime, work);
     // A thread that still looks up a name must not hold the process.

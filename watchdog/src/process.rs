@@ -1,0 +1,121 @@
+//! A process of the function: a process group of its own, which ends with the watchdog and as a whole.
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, getppid, kill_process_group, waitid};
+use std::ffi::OsString;
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use wire::env;
+
+/// A process that cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[error("fork/exec {command}: {why}")]
+pub(crate) struct SpawnError {
+    command: String,
+    why: String,
+}
+
+/// A process and those it started; dropping it kills them.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    group: Option<Pid>,
+}
+
+impl Process {
+    /// Starts `command` with `variables` added to the watchdog's own; its stdin is a pipe when `has_input`.
+    pub(crate) fn spawn(
+        command: &[String],
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        has_input: bool,
+    ) -> Result<Self, SpawnError> {
+        let (program, arguments) = command.split_first().expect("a command has a program");
+        let mut ready = Command::new(program);
+        ready
+            .args(arguments)
+            .envs(variables)
+            // They are the watchdog's: a process that knows them as well would serve there.
+            .env_remove(env::SOCKET)
+            .env_remove(env::METRICS_SOCKET)
+            .stdin(if has_input { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        ends_with_us(&mut ready);
+        let refused = |error: &io::Error| SpawnError { command: program.clone(), why: words(error) };
+        let child = ready.spawn().map_err(|error| refused(&error))?;
+        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        Ok(Self { child, group })
+    }
+
+    pub(crate) fn stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
+    }
+
+    pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    pub(crate) fn stderr(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
+    }
+
+    /// Signals the whole group.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            // All of it may be gone already.
+            kill_process_group(group, signal).unwrap_or_default();
+        }
+    }
+
+    /// Waits for the process's end, and ends with it whatever it leaves behind. May be called again.
+    pub(crate) async fn ended(&mut self) -> io::Result<ExitStatus> {
+        if let Some(process) = self.group {
+            // Before the first look, so that no end is missed.
+            let mut ends = signal(SignalKind::child())?;
+            while !is_over(process) && ends.recv().await.is_some() {}
+            // While the process is not reaped its id is nobody else's.
+            self.signal(Signal::KILL);
+        }
+        let status = self.child.wait().await?;
+        self.group = None;
+        Ok(status)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Not after `ended`: the id may be another's by then. tokio reaps what is killed here.
+        self.signal(Signal::KILL);
+    }
+}
+
+/// Whether a process of ours has ended, without reaping it.
+fn is_over(process: Pid) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    // An error: it is reaped already.
+    waitid(WaitId::Pid(process), look).map_or(true, |status| status.is_some())
+}
+
+/// Has the kernel kill the process when the watchdog dies, however it does.
+#[expect(unsafe_code, reason = "runs between fork and exec; it calls prctl and getppid only, which is allowed there")]
+fn ends_with_us(command: &mut Command) {
+    let us = getpid();
+    let last_words = move || {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // If the watchdog died before that call, no signal will come.
+        if getppid() == Some(us) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    };
+    // SAFETY: `last_words` allocates nothing, takes no lock, and makes two system calls.
+    unsafe {
+        command.pre_exec(last_words);
+    }
+}
+
+/// An error in words, without the number that Rust puts behind it.
+fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    text.to_lowercase()
+}

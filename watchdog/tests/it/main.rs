@@ -1,0 +1,7 @@
+//! The watchdog from outside: the built binary, real processes, real sockets.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod ends;
+mod forking;
+mod http;
+mod under_test;

@@ -1,0 +1,156 @@
+//! A watchdog under test, and one exchange with it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A watchdog that runs; dropping it kills it.
+pub(crate) struct Watchdog {
+    child: Child,
+    socket: PathBuf,
+    directory: TempDir,
+    logs: Option<(JoinHandle<String>, JoinHandle<String>)>,
+}
+
+/// An answer, taken apart.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Lower case.
+    pub(crate) head: String,
+    /// As it went over the wire: chunks and all.
+    pub(crate) body: String,
+}
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_watchdog"));
+    command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs the watchdog to its end.
+pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    command().args(arguments).envs(variables.iter().copied()).output().unwrap()
+}
+
+impl Watchdog {
+    /// A watchdog on a Unix socket.
+    pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("w.sock");
+        let mut command = command();
+        command.env("CREMA_SOCKET", &socket).env("HERE", directory.path()).envs(variables.iter().copied());
+        let mut child = command.spawn().unwrap();
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let logs = (std::thread::spawn(move || text(stdout)), std::thread::spawn(move || text(stderr)));
+        let watchdog = Self { child, socket, directory, logs: Some(logs) };
+        eventually(|| UnixStream::connect(&watchdog.socket).is_ok());
+        watchdog
+    }
+
+    /// A folder of its own; the processes know it as `$HERE`.
+    pub(crate) fn here(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    /// Sends a request as it is, and reads until the watchdog closes.
+    pub(crate) fn raw(&self, request: &str) -> Answer {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        read(stream)
+    }
+
+    pub(crate) fn connect(&self) -> UnixStream {
+        let stream = UnixStream::connect(&self.socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.raw(&format!("GET {path} HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n"))
+    }
+
+    pub(crate) fn post(&self, path: &str, headers: &str, body: &str) -> Answer {
+        let length = body.len();
+        self.raw(&format!(
+            "POST {path} HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+        ))
+    }
+
+    /// Waits for its end: exit code, stdout, stderr.
+    pub(crate) fn ended(&mut self) -> (Option<i32>, String, String) {
+        eventually(|| self.child.try_wait().unwrap().is_some());
+        let code = self.child.wait().unwrap().code();
+        let (stdout, stderr) = self.logs.take().unwrap();
+        (code, stdout.join().unwrap(), stderr.join().unwrap())
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        // It may have ended already.
+        self.child.kill().unwrap_or_default();
+        self.child.wait().map(drop).unwrap_or_default();
+    }
+}
+
+/// Reads an answer to its end.
+pub(crate) fn read(stream: impl Read) -> Answer {
+    let all = text(stream);
+    let (head, body) = all.split_once("\r\n\r\n").unwrap_or((&all, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+}
+
+fn text(mut from: impl Read) -> String {
+    let mut bytes = Vec::new();
+    // A broken connection is an end as well; what came before counts.
+    from.read_to_end(&mut bytes).map(drop).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+pub(crate) fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill").args([name, &pid.to_string()]).stderr(Stdio::null()).status().unwrap();
+    assert!(sent.success(), "no process {pid}");
+}
+
+/// Whether a process is there and no zombie.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with(['Z', 'X'])))
+}
+
+/// Looks again until it holds.
+pub(crate) fn eventually(mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "it never came");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Whether someone listens there.
+pub(crate) fn listens(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
