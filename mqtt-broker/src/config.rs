@@ -58,21 +58,21 @@ impl Default for Config {
 
 impl Config {
     /// Reads `CREMA_MQTT`, `CREMA_MQTT_PASSWORD_FILE`, `CREMA_MQTT_ACL_FILE`, `CREMA_MQTT_ANONYMOUS` and
-    /// `async_body_limit`.
+    /// `async_body_limit`. Whether that opens the broker to a network by accident is looked at when it is built: a
+    /// command line may still change it.
     pub fn from_env(env: &impl Env) -> Result<Self, ConfigError> {
         let default = Self::default();
         let anonymous = match env.get(ENV_ANONYMOUS) {
             Some(_) => Some(env.flag(ENV_ANONYMOUS, false)?),
             None => None,
         };
-        Self {
+        Ok(Self {
             listen: env.parse(ENV_LISTEN, default.listen)?,
             password_file: env.get(ENV_PASSWORD_FILE).map(PathBuf::from),
             acl_file: env.get(ENV_ACL_FILE).map(PathBuf::from),
             anonymous,
             body_limit: env.parse(ENV_BODY_LIMIT, default.body_limit)?,
-        }
-        .checked()
+        })
     }
 
     /// The same configuration when it does not open the broker to a network by accident.
@@ -96,10 +96,11 @@ mod tests {
 
     #[test]
     fn nobody_opens_the_broker_to_a_network_by_accident() {
-        let error = Config::from_env(&[("CREMA_MQTT", "0.0.0.0:1883")]).unwrap_err().to_string();
+        let read = |env: &[(&str, &str); 2]| Config::from_env(env)?.checked();
+        let error = read(&[("CREMA_MQTT", "0.0.0.0:1883"), ("", "")]).unwrap_err().to_string();
         assert!(error.contains("--mqtt-anonymous") && error.contains("0.0.0.0:1883"), "{error}");
         for (name, value) in [("CREMA_MQTT_ANONYMOUS", "true"), ("CREMA_MQTT_PASSWORD_FILE", "/etc/passwords")] {
-            assert!(Config::from_env(&[("CREMA_MQTT", "0.0.0.0:1883"), (name, value)]).is_ok());
+            assert!(read(&[("CREMA_MQTT", "0.0.0.0:1883"), (name, value)]).is_ok());
         }
         assert!(Config::from_env(&[]).unwrap().allows_anonymous());
         assert!(!Config::from_env(&[("CREMA_MQTT_PASSWORD_FILE", "x")]).unwrap().allows_anonymous());
