@@ -1,8 +1,11 @@
 //! One tree and what a group changes in it: seen at once by the group, on disk all together or not at all.
 //!
 //! sled's `flush` does not reach the disk (it asks for `sync_file_range`), and large values live in files of their own
-//! that nothing syncs; so a commit ends with `syncfs` on the file system. After a failed write sled refuses everything
-//! until it is opened again; that happens here, and whatever the failed group left is taken back first.
+//! that nothing syncs; so a commit ends with `syncfs` on the file system.
+//!
+//! On a full disk sled may wait for itself for ever (a large value that cannot be written leaves its log's buffer open),
+//! so that writes stop while there is space left. After a write that failed all the same, sled refuses everything until
+//! it is opened again; that happens here, and whatever the failed group left is taken back first.
 
 use crate::QueueError;
 use crate::sqlite::Durability;
@@ -14,10 +17,19 @@ use std::ops::Bound;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 /// Memory sled may use for pages.
 const CACHE: u64 = 8 << 20;
+/// What must be free for a push beside four times its size: sled writes values again when it regroups them.
+const FREE_FOR_PUSH: u64 = 32 << 20;
+/// What must be free for anything else, so that a queue can be emptied when pushes are refused already.
+const FREE_AT_ALL: u64 = 8 << 20;
+/// How long sled may take to close after a failure.
+const CLOSING: Duration = Duration::from_secs(10);
+/// How long sled's file may stay locked after it was closed.
+const UNLOCKING: Duration = Duration::from_secs(3);
 /// The least time between two attempts to open the store again.
 const REOPEN_AFTER: Duration = Duration::from_millis(250);
 
@@ -75,7 +87,7 @@ impl Group {
 
     fn reopen(&mut self) -> Result<(), QueueError> {
         let config = ::sled::Config::new().path(&self.path).cache_capacity(CACHE).flush_every_ms(None);
-        let db = guarded(|| config.open())?;
+        let db = unlocked(|| guarded(|| config.open()))?;
         if !self.undo.is_empty() {
             let mut batch = Batch::default();
             for (key, value) in &self.undo {
@@ -174,6 +186,7 @@ impl Group {
         if self.changes.is_empty() {
             return Ok(());
         }
+        self.has_space()?;
         let changes = std::mem::take(&mut self.changes);
         let mut undo = Vec::new();
         let mut batch = Batch::default();
@@ -190,15 +203,23 @@ impl Group {
             tracing::warn!(%error, "sled could not write; it is opened again");
             self.undo = undo;
             self.failed = Some((Instant::now(), again(error)));
-            let db = self.db.take();
-            // Dropping a sled that has failed may fail in turn.
-            guarded(|| {
-                drop(db);
-                Ok(())
-            })
-            .unwrap_or_else(|error| tracing::warn!(%error, "closing sled"));
+            close(self.db.take());
         }
         written
+    }
+
+    /// Whether the disk has room for the group.
+    fn has_space(&self) -> Result<(), QueueError> {
+        let disk = rustix::fs::fstatvfs(&self.directory).map_err(|error| io_error(&self.path, &error.into()))?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let records = self.changes.iter().filter(|(key, change)| key.first() == Some(&b'r') && change.fresh);
+        let bytes = records.filter_map(|(_, change)| change.value.as_ref()).map(|value| value.len() as u64);
+        let needed = bytes.reduce(|sum, bytes| sum + bytes).map_or(FREE_AT_ALL, |bytes| FREE_FOR_PUSH + 4 * bytes);
+        if free >= needed {
+            return Ok(());
+        }
+        let path = self.path.display();
+        Err(QueueError::Full(format!("{path}: {free} bytes are free, and sled needs {needed}; make space")))
     }
 
     fn write(&self, db: &Db, batch: Batch) -> Result<(), QueueError> {
@@ -217,12 +238,34 @@ impl Group {
     }
 
     pub(super) fn close(&mut self) {
-        let db = self.db.take();
-        guarded(|| {
-            drop(db);
-            Ok(())
-        })
-        .unwrap_or_else(|error| tracing::warn!(%error, "closing sled"));
+        close(self.db.take());
+    }
+}
+
+/// Opens sled once its file is free: work of its own may keep it locked for a moment after it was closed.
+fn unlocked(open: impl Fn() -> Result<Db, QueueError>) -> Result<Db, QueueError> {
+    let begun = Instant::now();
+    loop {
+        match open() {
+            Err(QueueError::Failed(why)) if why.contains("acquire lock") && begun.elapsed() < UNLOCKING => {
+                std::thread::park_timeout(Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Drops sled, which may panic or wait for ever once it has failed.
+fn close(db: Option<Db>) {
+    let (done, ended) = std::sync::mpsc::channel();
+    let closing = std::thread::Builder::new().name("sled-close".to_owned()).spawn(move || {
+        drop(db);
+        done.send(()).unwrap_or_default();
+    });
+    // Not joined: it may never end. A panic drops `done` and has been logged by the panic hook.
+    drop(closing);
+    if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(CLOSING) {
+        tracing::error!("sled does not close after a failure; restart crema once the disk has space");
     }
 }
 
