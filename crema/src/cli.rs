@@ -3,7 +3,7 @@
 use crate::image_command::ImageCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Event-driven functions on one box: an OpenFaaS-compatible gateway, a durable queue, an MQTT broker and a cron
 /// connector in one process.
@@ -28,9 +28,9 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = AFTER_UP)]
 pub struct Up {
-    /// The functions to build and deploy
-    #[arg(short = 'f', long = "file", value_name = "stack.yml", env = "CREMA_STACK", default_value = "stack.yml")]
-    pub stack: PathBuf,
+    /// The functions to build and deploy [default: stack.yaml or stack.yml, as faas-cli]
+    #[arg(short = 'f', long = "file", value_name = "stack.yml", env = "CREMA_STACK")]
+    pub stack: Option<PathBuf>,
 
     /// Where everything is kept: functions, secrets, data, queue, images, logs
     /// [default: $XDG_STATE_HOME/crema, as root /var/lib/crema]
@@ -84,6 +84,13 @@ pub struct Up {
     /// Let everyone use the MQTT broker, also on an address that is not loopback
     #[arg(long, env = "CREMA_MQTT_ANONYMOUS")]
     pub mqtt_anonymous: bool,
+}
+
+/// The stack file: the one given, else `stack.yaml` when it is there, else `stack.yml`, as faas-cli has it.
+#[must_use]
+pub fn stack_file(given: Option<&Path>) -> PathBuf {
+    let usual = || PathBuf::from(if Path::new("stack.yaml").exists() { "stack.yaml" } else { "stack.yml" });
+    given.map_or_else(usual, Path::to_owned)
 }
 
 /// The queue's engines.

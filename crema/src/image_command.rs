@@ -3,6 +3,7 @@
 mod output;
 
 use crate::build::{self, Pack, terminal_size};
+use crate::cli::stack_file;
 use crate::state_dir::{self, StateDir, StateDirError};
 use crate::terminal;
 use anyhow::{Context, bail};
@@ -76,9 +77,9 @@ pub enum Action {
 /// Arguments of `crema image build`.
 #[derive(Args, Clone, Debug)]
 pub struct Build {
-    /// The functions to build
-    #[arg(short = 'f', long = "file", value_name = "stack.yml", env = "CREMA_STACK", default_value = "stack.yml")]
-    pub stack: PathBuf,
+    /// The functions to build [default: stack.yaml or stack.yml, as faas-cli]
+    #[arg(short = 'f', long = "file", value_name = "stack.yml", env = "CREMA_STACK")]
+    pub stack: Option<PathBuf>,
 
     /// Pack this binary instead: a function of the SDK or Crema's watchdog, best linked statically
     #[arg(value_name = "BINARY", requires = "tag")]
@@ -128,7 +129,7 @@ impl Action {
 impl Build {
     fn run(&self, store: &Store) -> anyhow::Result<()> {
         let (Some(binary), Some(tag)) = (&self.binary, &self.tag) else {
-            let stack = Stack::read(&self.stack, |name| ProcessEnv.get(name))?;
+            let stack = Stack::read(&stack_file(self.stack.as_deref()), |name| ProcessEnv.get(name))?;
             build::functions(&stack, store, &ProcessEnv)?;
             return Ok(());
         };

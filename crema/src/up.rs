@@ -11,7 +11,7 @@ mod secrets;
 mod start;
 
 use crate::build;
-use crate::cli::Up;
+use crate::cli::{Up, stack_file};
 use crate::state_dir::{self, StateDir};
 use anyhow::Context;
 use daemon::{Env, ProcessEnv};
@@ -24,7 +24,7 @@ const THREADS: usize = 2;
 /// Runs until it is stopped.
 pub fn run(up: Up) -> anyhow::Result<()> {
     let path = up.state.clone().map_or_else(|| state_dir::default_path(&ProcessEnv), Ok)?;
-    let stack = Stack::read(&up.stack, |name| ProcessEnv.get(name))?;
+    let stack = Stack::read(&stack_file(up.stack.as_deref()), |name| ProcessEnv.get(name))?;
     start::check_openness(&up)?;
     for (flag, address) in [("--listen", up.listen), ("--metrics", up.metrics), ("--mqtt", up.mqtt)] {
         if flag != "--mqtt" || up.broker.is_none() {

@@ -24,7 +24,7 @@ impl RunDir {
         if inside.as_os_str().len() <= LONGEST {
             return Ok(Self { path: inside, temporary: false });
         }
-        let path = PathBuf::from(format!("/tmp/crema-{}", std::process::id()));
+        let path = PathBuf::from(format!("/tmp/crema-{:016x}", rand::random::<u64>()));
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self { path, temporary: true })
     }

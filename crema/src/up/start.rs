@@ -259,8 +259,17 @@ impl Events {
             }
         };
         let cron = self.cron;
+        let mut problems = cron.problems();
         let cron = Part::start("cron connector", move |stop| async move {
-            cron.run(stop).await;
+            let said = async {
+                while problems.changed().await.is_ok() {
+                    for problem in problems.borrow_and_update().iter().flatten() {
+                        say(format_args!("{}: {}", problem.function, problem.why));
+                    }
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! { () = cron.run(stop) => {}, () = said => {} }
             Ok(())
         });
         [mqtt, cron]

@@ -93,7 +93,6 @@ fn each_technology_has_one_home() {
         ("rusqlite", &["queue", "function-sdk", "order", "payment", "inventory"]),
         ("sled", &["queue"]),
         ("serde-saphyr", &["stack"]),
-        ("oci-spec", &["image"]),
         ("opentelemetry-otlp", &["daemon"]),
     ] {
         let users: Vec<String> = packages()
