@@ -8,9 +8,6 @@ use std::process::ExitCode;
 use tokio::sync::oneshot;
 use watchdog::{Config, Watchdog, is_locked};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const USAGE: &str = "watchdog: serves the process in `fprocess` as a function, in `mode` http, streaming or serializing
 
   -version           prints the version

@@ -21,9 +21,10 @@ use wire::header;
 const DEFAULT_LIMIT: Duration = Duration::from_secs(30);
 /// The largest answer, in bytes.
 const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
-/// The most connections kept while no call uses them, and for how long.
+/// The most connections kept while no call uses them, and for how long: less than servers keep theirs, so that a call
+/// rarely meets one that is just being closed.
 const IDLE_CONNECTIONS: usize = 8;
-const IDLE_FOR: Duration = Duration::from_secs(15);
+const IDLE_FOR: Duration = Duration::from_secs(3);
 
 /// A call to make.
 #[derive(Clone, Debug)]
