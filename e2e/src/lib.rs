@@ -7,8 +7,10 @@
 
 pub mod binaries;
 pub mod http;
+pub mod load;
 pub mod platform;
 pub mod power_cut;
+pub mod shop;
 pub mod system;
 
 use std::fmt::Debug;

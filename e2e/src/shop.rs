@@ -1,0 +1,147 @@
+//! The shop of `stack.yml`: its platform, its orders, and its books, as its customers see them.
+
+use crate::binaries;
+use crate::eventually;
+use crate::platform::{Options, Platform, State};
+use serde_json::{Value, json};
+
+/// What the tests sell.
+const SKU: &str = "espresso";
+/// How many come with one delivery: more than any test sells.
+const DELIVERY: i64 = 100_000;
+
+/// A platform with the four functions deployed from images packed once.
+pub async fn shop(state: &State) -> Platform {
+    shop_with(state, Options::default()).await
+}
+
+/// The same, with more arguments or environment.
+pub async fn shop_with(state: &State, options: Options) -> Platform {
+    state.copy_images(binaries::images());
+    Platform::start(state, &options.with(&["--no-build"])).await
+}
+
+/// An order of one espresso.
+#[must_use]
+pub fn espresso(id: &str) -> Value {
+    json!({"id": id, "items": [{"sku": SKU, "quantity": 1}], "payment": {"token": "tok_visa"}})
+}
+
+/// How many espressos there are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stock {
+    /// On the shelf, reserved ones included.
+    pub on_hand: i64,
+    /// Promised to orders.
+    pub reserved: i64,
+}
+
+/// What became of orders.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Ended {
+    /// Sold.
+    pub confirmed: usize,
+    /// Not sold, for a reason that is named.
+    pub cancelled: usize,
+    /// Never heard of.
+    pub unknown: usize,
+}
+
+/// Counts the stock.
+pub async fn stock(platform: &Platform) -> Stock {
+    eventually("the stock can be counted", || async { try_stock(platform).await }).await
+}
+
+async fn try_stock(platform: &Platform) -> Result<Stock, String> {
+    let answer = platform.http.get(&platform.url(&format!("/function/inventory/{SKU}"))).await?;
+    let item = if answer.status == 200 { answer.json() } else { return Err(answer.text()) };
+    match (item["on_hand"].as_i64(), item["reserved"].as_i64()) {
+        (Some(on_hand), Some(reserved)) => Ok(Stock { on_hand, reserved }),
+        _ => Err(answer.text()),
+    }
+}
+
+/// Takes a delivery of espressos; the second telling of one changes nothing. Returns how many came.
+pub async fn restock(platform: &Platform, delivery: &str) -> i64 {
+    let key = std::fs::read_to_string(platform.state().join("secrets/openfaas-fn/shop-key")).unwrap();
+    let body = json!({"id": delivery, "sku": SKU, "quantity": DELIVERY}).to_string();
+    eventually("a delivery is taken", || async {
+        let url = platform.url("/function/inventory/restock");
+        let answer = platform.http.send("POST", &url, &[("X-Shop-Key", key.trim())], body.clone()).await?;
+        if answer.status == 200 { Ok(DELIVERY) } else { Err(answer.text()) }
+    })
+    .await
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Outcome {
+    Confirmed,
+    Cancelled,
+    Unknown,
+}
+
+/// What became of one order; an error while it is pending, or when it ended without a reason.
+async fn outcome(platform: &Platform, id: &str) -> Result<Outcome, String> {
+    let answer = platform.http.get(&platform.url(&format!("/function/order/{id}"))).await?;
+    let order = match answer.status {
+        200 => answer.json(),
+        404 if answer.text().contains(id) => return Ok(Outcome::Unknown),
+        status => return Err(format!("{status} {}", answer.text())),
+    };
+    match (order["status"].as_str(), order["reason"].as_str()) {
+        (Some("confirmed"), None) => Ok(Outcome::Confirmed),
+        (Some("cancelled"), Some(_)) => Ok(Outcome::Cancelled),
+        _ => Err(order.to_string()),
+    }
+}
+
+/// Waits until the books agree: every acknowledged order is confirmed, every other one has ended or is unknown, none is
+/// pending, what is gone from the shelf since there were `before` on it is what was sold, nothing is reserved, and the
+/// ledger balances. Nobody may place orders meanwhile.
+pub async fn books_agree(platform: &Platform, acknowledged: &[String], others: &[String], before: i64) -> Ended {
+    for id in acknowledged {
+        eventually(&format!("order {id} is confirmed"), || async {
+            let confirmed = outcome(platform, id).await? == Outcome::Confirmed;
+            confirmed.then_some(()).ok_or_else(|| "unknown or cancelled".to_owned())
+        })
+        .await;
+    }
+    let mut ended = Ended { confirmed: acknowledged.len(), ..Ended::default() };
+    let mut unknown = Vec::new();
+    for id in others {
+        match eventually(&format!("order {id} has ended"), || outcome(platform, id)).await {
+            Outcome::Confirmed => ended.confirmed += 1,
+            Outcome::Cancelled => ended.cancelled += 1,
+            Outcome::Unknown => unknown.push(id),
+        }
+    }
+    let ended = eventually("orders, stock and ledger agree", || agreement(platform, ended, &unknown, before)).await;
+    let ledger = platform.http.get(&platform.url("/function/payment/ledger")).await.unwrap();
+    assert_eq!(ledger.status, 200, "{}", ledger.text());
+    assert_eq!(ledger.json()["balanced"], true, "{}", ledger.text());
+    ended
+}
+
+/// What was queued and not acknowledged may still come: orders unknown so far are looked at each time.
+async fn agreement(platform: &Platform, mut ended: Ended, unknown: &[&String], before: i64) -> Result<Ended, String> {
+    for id in unknown {
+        match outcome(platform, id).await? {
+            Outcome::Confirmed => ended.confirmed += 1,
+            Outcome::Cancelled => ended.cancelled += 1,
+            Outcome::Unknown => ended.unknown += 1,
+        }
+    }
+    let pending = platform.http.get(&platform.url("/function/order?status=pending")).await?;
+    let none = pending.status == 200 && orders(&pending.json()).is_empty();
+    none.then_some(()).ok_or_else(|| format!("pending: {}", pending.text()))?;
+    let stock = try_stock(platform).await?;
+    let sold = i64::try_from(ended.confirmed).unwrap();
+    let agree = stock == Stock { on_hand: before - sold, reserved: 0 };
+    agree.then_some(ended).ok_or_else(|| format!("{stock:?}, {before} before; {ended:?}"))
+}
+
+/// The orders of a list.
+#[must_use]
+pub fn orders(list: &Value) -> Vec<&Value> {
+    list["orders"].as_array().map(|orders| orders.iter().collect()).unwrap_or_default()
+}
