@@ -6,12 +6,15 @@ use async_trait::async_trait;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use wire::FunctionName;
 use wire::call::CallStatus;
 
 /// The most commands that share one sync.
 const GROUP: usize = 1024;
+/// The longest wait for a group to fill up; otherwise a quarter of the last group's time.
+const MOST_PATIENCE: Duration = Duration::from_millis(1);
 
 /// What a store is asked to do.
 #[derive(Debug)]
@@ -97,15 +100,18 @@ impl Writer {
 }
 
 fn run(mut engine: impl Engine, inbox: &Receiver<(Ask, Reply)>, pushed: &Notify) {
+    let (mut usual, mut patience) = (1, Duration::ZERO);
     while let Ok(first) = inbox.recv() {
-        let mut group = vec![first];
-        group.extend(inbox.try_iter().take(GROUP - 1));
+        let group = gather(first, inbox, usual, patience);
+        usual = group.len();
+        let begun = Instant::now();
         let answers = match together(&mut engine, &group) {
             Ok(answers) => answers,
             // One of them, or the disk, spoilt it: each for itself, so that the others are not refused with it.
             Err(_) if group.len() > 1 => group.iter().map(|(ask, _)| alone(&mut engine, ask)).collect(),
             Err(error) => vec![Err(error)],
         };
+        patience = (begun.elapsed() / 4).min(MOST_PATIENCE);
         let wake = group.iter().zip(&answers).any(|((ask, _), answer)| {
             answer.is_ok() && matches!(ask, Ask::Push(_) | Ask::Retry { .. } | Ask::Finish { .. } | Ask::Bury { .. })
         });
@@ -122,6 +128,21 @@ fn run(mut engine: impl Engine, inbox: &Receiver<(Ask, Reply)>, pushed: &Notify)
         }
     }
     engine.close();
+}
+
+/// What came in, and what those will ask again who were answered just now: without a wait for them the first to come
+/// back would have a sync for itself. A lone asker is never waited for.
+fn gather(first: (Ask, Reply), inbox: &Receiver<(Ask, Reply)>, usual: usize, patience: Duration) -> Vec<(Ask, Reply)> {
+    let mut group = vec![first];
+    group.extend(inbox.try_iter().take(GROUP - 1));
+    let begun = Instant::now();
+    while group.len() < usual {
+        match inbox.recv_timeout(patience.saturating_sub(begun.elapsed())) {
+            Ok(ask) => group.push(ask),
+            Err(_) => break,
+        }
+    }
+    group
 }
 
 /// Does a group with one sync. An ask that fails by itself is answered so; an error is one of the whole group.
