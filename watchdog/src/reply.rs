@@ -33,6 +33,8 @@ impl Reply {
                 Ok(piece) => Some((Ok(piece), (None, Some(output)))),
                 Err(failure) => {
                     log(format_args!("the answer is cut short: {failure}"));
+                    // What came before goes out first: an error drops what is still buffered.
+                    tokio::task::yield_now().await;
                     Some((Err(failure), (None, None)))
                 }
             }
