@@ -8,6 +8,7 @@
 pub mod binaries;
 pub mod http;
 pub mod load;
+pub mod mosquitto;
 pub mod platform;
 pub mod power_cut;
 pub mod shop;

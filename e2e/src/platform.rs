@@ -13,6 +13,12 @@ use tempfile::TempDir;
 /// A free port of this machine.
 const FREE: &str = "127.0.0.1:0";
 
+/// A port nobody listens on now, for what has to come back on the same one.
+#[must_use]
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind(FREE).unwrap().local_addr().unwrap().port()
+}
+
 /// How to start it.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -43,19 +49,30 @@ impl Options {
 
 /// A state directory that goes with the test.
 #[derive(Debug)]
-pub struct State(TempDir);
+pub struct State {
+    folder: TempDir,
+    path: PathBuf,
+}
 
 impl Default for State {
     fn default() -> Self {
-        Self(tempfile::Builder::new().prefix("crema-e2e-").tempdir().unwrap())
+        let folder = tempfile::Builder::new().prefix("crema-e2e-").tempdir().unwrap();
+        let path = folder.path().join("state");
+        Self { folder, path }
     }
 }
 
 impl State {
+    /// A state directory on a disk of its own, which it leaves to that disk; the platform's output goes elsewhere.
+    #[must_use]
+    pub fn below(disk: &Path) -> Self {
+        Self { path: disk.join("state"), ..Self::default() }
+    }
+
     /// Its path.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.0.path().join("state")
+        self.path.clone()
     }
 
     /// Gives it the images of a store, once.
@@ -73,7 +90,7 @@ impl State {
     /// Where the platform's output goes.
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.0.path().join("crema.log")
+        self.folder.path().join("crema.log")
     }
 }
 

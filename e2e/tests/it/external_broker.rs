@@ -2,65 +2,10 @@
 
 use crate::shop_with;
 use e2e::eventually;
+use e2e::mosquitto::Mosquitto;
 use e2e::platform::{Options, State};
 use e2e::skipped;
 use e2e::system::program;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-
-struct Mosquitto {
-    child: Child,
-    port: u16,
-    folder: PathBuf,
-}
-
-impl Mosquitto {
-    fn start(folder: &Path, port: Option<u16>) -> Self {
-        let port = port.unwrap_or_else(|| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
-        let config = folder.join("mosquitto.conf");
-        let persistence = folder.display();
-        let text = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {persistence}/\n\
-             user {}\n",
-            if e2e::system::is_root() { "root" } else { "nobody" }
-        );
-        std::fs::write(&config, text).unwrap();
-        let child = Command::new(program("mosquitto").unwrap())
-            .arg("-c")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { child, port, folder: folder.to_owned() }
-    }
-
-    /// Stops it as its service manager would, and starts it again on the same port.
-    fn restart(mut self) -> Self {
-        e2e::platform::signal(self.child.id(), rustix::process::Signal::TERM);
-        self.child.wait().unwrap();
-        let (folder, port) = (self.folder.clone(), self.port);
-        Self::start(&folder, Some(port))
-    }
-
-    fn publish(&self, topic: &str, message: &str) -> bool {
-        let port = self.port.to_string();
-        Command::new("mosquitto_pub")
-            .args(["-h", "127.0.0.1", "-p", &port, "-q", "1", "-t", topic, "-m", message])
-            .stderr(Stdio::null())
-            .status()
-            .unwrap()
-            .success()
-    }
-}
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        self.child.kill().unwrap_or_default();
-        self.child.wait().map(drop).unwrap_or_default();
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_of_an_external_broker_survive_its_restart_and_ours() {
@@ -71,7 +16,7 @@ async fn events_of_an_external_broker_survive_its_restart_and_ours() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Mosquitto::start(folder.path(), None);
     let state = State::default();
-    let url = format!("mqtt://127.0.0.1:{}", broker.port);
+    let url = format!("mqtt://127.0.0.1:{}", broker.port());
     let options = Options::default().with(&["--broker", &url]);
     let platform = shop_with(&state, options.clone()).await;
     // The subscription is there once a first message comes through.

@@ -8,6 +8,7 @@ mod main_job;
 mod restart;
 mod saga;
 mod saga_kills;
+mod standalone;
 mod trace;
 
 use e2e::shop::{espresso, shop, shop_with};
