@@ -24,6 +24,9 @@ struct Arguments {
     /// Seconds of each measured round
     #[arg(long, default_value_t = 5)]
     seconds: u32,
+    /// Measure target/release as it is; build nothing of it
+    #[arg(long)]
+    built: bool,
     /// Rounds of each; the candidates take turns, and the median counts
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -32,7 +35,7 @@ struct Arguments {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let wanted = |what: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == what);
-    let world = World::build()?;
+    let world = World::build(arguments.built)?;
     let mut table = Table::default();
     let rounds = load::Rounds { seconds: arguments.seconds, count: arguments.rounds };
     if wanted("proxy") {

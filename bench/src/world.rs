@@ -27,13 +27,13 @@ pub(crate) struct Platform {
 
 impl World {
     /// Builds in the profiles that ship: `crema` and `watchdog` as released, the functions as `crema up` builds them.
-    pub(crate) fn build() -> anyhow::Result<Self> {
+    pub(crate) fn build(built: bool) -> anyhow::Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
-        let status = Command::new("cargo")
-            .args(["build", "--release", "-p", "crema", "-p", "watchdog"])
-            .current_dir(&root)
-            .status()?;
-        ensure!(status.success(), "crema does not build");
+        if !built {
+            let mut cargo = Command::new("cargo");
+            cargo.args(["build", "--release", "-p", "crema", "-p", "watchdog"]).current_dir(&root);
+            ensure!(cargo.status()?.success(), "crema does not build");
+        }
         let world = Self { images: tempfile::Builder::new().prefix("crema-bench-").tempdir()?, root };
         // The first start builds and packs the functions.
         world.start(world.images.path(), &[], false)?.stop()?;
@@ -45,14 +45,11 @@ impl World {
         self.root.join("target/release").join(name)
     }
 
-    /// The binary inside a function's image.
+    /// A function's binary, as it was packed.
     pub(crate) fn function(&self, name: &str) -> anyhow::Result<PathBuf> {
-        let unpacked = self.images.path().join("images/unpacked");
-        let found = fs::read_dir(&unpacked)?
-            .filter_map(Result::ok)
-            .flat_map(|image| walk(&image.path()))
-            .find(|file| file.file_name().is_some_and(|file| file == name));
-        found.with_context(|| format!("{name} in {}", unpacked.display()))
+        let targets = fs::read_dir(self.root.join("target"))?.filter_map(Result::ok);
+        let built = targets.map(|target| target.path().join("function").join(name)).find(|file| file.is_file());
+        built.with_context(|| format!("{name} in target/*/function"))
     }
 
     /// The image store.
@@ -133,12 +130,4 @@ fn ready(process: &Process, state: &Path) -> anyhow::Result<String> {
         let said: Value = serde_json::from_slice(&fs::read(&file).ok()?).ok()?;
         (said["pid"] == process.id()).then(|| said["gateway"].as_str().map(str::to_owned))?
     })
-}
-
-fn walk(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    entries
-        .filter_map(Result::ok)
-        .flat_map(|entry| if entry.path().is_dir() { walk(&entry.path()) } else { vec![entry.path()] })
-        .collect()
 }
