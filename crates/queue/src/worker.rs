@@ -16,6 +16,10 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How often what has ended is forgotten, and the longest the worker goes without a look at the queue.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
+/// A function is full when it has so many times as many calls under way as there is room left. Alone it gets three
+/// quarters of all, two get three sevenths each: however slow they are, there is room for one more function.
+const SHARE: usize = 3;
+
 /// What a worker is told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -55,11 +59,6 @@ impl Config {
             keep_dead: env.duration("keep_dead_letters", usual.keep_dead)?,
             drain: usual.drain,
         })
-    }
-
-    /// Calls of one function at a time: three quarters, so that a slow one leaves room for the others.
-    fn of_one_function(&self) -> usize {
-        (self.max_inflight * 3).div_ceil(4)
     }
 }
 
@@ -106,12 +105,20 @@ impl<D: Deliver> Worker<D> {
         let mut housekeeping = tokio::time::interval(LOOK_AGAIN);
         loop {
             let room = self.config.max_inflight.saturating_sub(calls.len());
-            match self.lease(room, &busy).await {
+            let looked = self.clock.unix_millis();
+            let (limit, full) = share(room, &busy);
+            let lease = async { if limit == 0 { Ok(Vec::new()) } else { self.queue.lease(limit, full, looked).await } };
+            match meanwhile(lease, &mut calls, &mut busy).await {
                 Ok(leases) => {
                     self.say_recovered(&mut failing);
+                    let taken = leases.len();
                     for lease in leases {
                         *busy.entry(lease.invocation.function.clone()).or_default() += 1;
                         calls.push(self.attempt(lease));
+                    }
+                    // What was taken may have filled a function up: the others get what is left.
+                    if taken > 0 && !stop.is_stopped() {
+                        continue;
                     }
                 }
                 Err(QueueError::Closed) => break,
@@ -119,14 +126,14 @@ impl<D: Deliver> Worker<D> {
             }
             let woken = tokio::select! {
                 Some(function) = calls.next(), if !calls.is_empty() => Woken::Ended(function),
-                () = self.something_due(failing) => Woken::Look,
+                () = self.something_due(failing, looked) => Woken::Look,
                 _ = housekeeping.tick() => Woken::Forget,
                 () = stop.wait() => Woken::Stopped,
             };
             match woken {
                 Woken::Ended(function) => ended(&mut busy, &function),
                 Woken::Look => {}
-                Woken::Forget => self.forget().await,
+                Woken::Forget => meanwhile(self.forget(), &mut calls, &mut busy).await,
                 Woken::Stopped => break,
             }
         }
@@ -136,29 +143,18 @@ impl<D: Deliver> Worker<D> {
         }
     }
 
-    async fn lease(&self, room: usize, busy: &HashMap<FunctionName, usize>) -> Result<Vec<Lease>, QueueError> {
-        if room == 0 {
-            return Ok(Vec::new());
-        }
-        let most = self.config.of_one_function();
-        let full = busy.iter().filter(|(_, calls)| **calls >= most).map(|(name, _)| name.clone()).collect();
-        // A single function may still get past its share with what it is given now; the next look evens that out.
-        self.queue.lease(room.min(most), full, self.clock.unix_millis()).await
-    }
-
-    /// Waits until the queue may have something for us.
-    async fn something_due(&self, failing: bool) {
+    /// Waits until the queue may have something for us that it had not when we `looked`.
+    async fn something_due(&self, failing: bool, looked: u64) {
         if failing {
             return tokio::time::sleep(AFTER_FAILURE).await;
         }
         if self.config.max_inflight == 0 {
             return std::future::pending().await;
         }
-        let now = self.clock.unix_millis();
         let due = match self.queue.next_due().await {
-            // What is due and was not taken has no room: an ended call wakes us.
-            Ok(due) => due.filter(|due| *due > now),
-            Err(_) => Some(now + LOOK_AGAIN.as_secs() * 1_000),
+            // What was due when we looked and was not taken has no room: an ended call wakes us.
+            Ok(due) => due.filter(|due| *due > looked),
+            Err(_) => Some(looked + LOOK_AGAIN.as_secs() * 1_000),
         };
         let due = async {
             match due.and_then(|due| jiff::Timestamp::from_millisecond(i64::try_from(due).ok()?).ok()) {
@@ -227,6 +223,30 @@ impl<D: Deliver> Worker<D> {
     fn say_recovered(&self, failing: &mut bool) {
         if std::mem::replace(failing, false) {
             tracing::info!("The queue can be read again");
+        }
+    }
+}
+
+/// How many to take, and of which functions none, when there is room for so many.
+fn share(room: usize, busy: &HashMap<FunctionName, usize>) -> (usize, Vec<FunctionName>) {
+    let (full, rest): (Vec<_>, Vec<_>) = busy.iter().partition(|(_, calls)| **calls >= SHARE * room);
+    // So few that none of the rest gets past its share.
+    let busiest = rest.into_iter().map(|(_, calls)| *calls).max().unwrap_or_default();
+    let limit = (SHARE * room - busiest.min(SHARE * room)).div_ceil(SHARE + 1);
+    (limit, full.into_iter().map(|(function, _)| function.clone()).collect())
+}
+
+/// Does something of the store's while the calls under way go on.
+async fn meanwhile<T>(
+    work: impl Future<Output = T>,
+    calls: &mut FuturesUnordered<impl Future<Output = FunctionName>>,
+    busy: &mut HashMap<FunctionName, usize>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            Some(function) = calls.next(), if !calls.is_empty() => ended(busy, &function),
         }
     }
 }

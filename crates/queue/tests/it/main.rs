@@ -5,3 +5,4 @@
 mod killed;
 mod stores;
 mod suite;
+mod worker;
