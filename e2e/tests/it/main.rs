@@ -4,6 +4,8 @@
 mod bad_input;
 mod crash;
 mod external_broker;
+mod full_disk;
+mod images;
 mod main_job;
 mod restart;
 mod saga;
