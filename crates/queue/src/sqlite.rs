@@ -2,15 +2,19 @@
 //!
 //! A push is one row. Bodies go when an invocation has ended; what is left is its status, until it is forgotten.
 
+mod status;
+
 use crate::record;
 use crate::writer::{Answer, Ask, Engine, Writer};
 use crate::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Sequence};
-use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, named_params, params};
+pub(crate) use status::rfc3339;
+use status::status;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use wire::FunctionName;
-use wire::call::{CallState, CallStatus};
+use wire::call::CallStatus;
 
 /// The file in the queue's directory.
 const FILE: &str = "queue.sqlite";
@@ -18,6 +22,8 @@ const FILE: &str = "queue.sqlite";
 const VERSION: i32 = 1;
 /// The most rows one [`Ask::Forget`] deletes, so that pushes need not wait for long.
 const FORGET_AT_ONCE: u32 = 2_000;
+/// The most pages one [`Ask::Forget`] gives back, and the least that are kept.
+const GIVE_BACK_AT_ONCE: u32 = 2_048;
 
 const WAITING: u8 = 0;
 const LEASED: u8 = 1;
@@ -88,6 +94,12 @@ impl Sqlite {
                 let why = format!("it has schema {newer}, and this version of crema reads {VERSION}");
                 return Err(QueueError::Failed(format!("{}: {why}", file.display())));
             }
+        }
+        // New names are durable only with their directories.
+        for directory in [Some(directory), directory.parent()].into_iter().flatten() {
+            let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+            let synced = File::open(directory).and_then(|directory| directory.sync_all());
+            synced.map_err(|error| failed_at(directory, &error))?;
         }
         // A lease ends with the process.
         connection.execute("UPDATE invocation SET state = 0 WHERE state = 1", []).map_err(store_error)?;
@@ -299,7 +311,21 @@ impl Sqlite {
                 )?
                 .execute(params![state, number(before), FORGET_AT_ONCE])?;
         }
+        self.give_back()?;
         Ok(forgotten as u64)
+    }
+
+    /// Gives space that nothing used back to the disk, so much at a time that pushes need not wait for long; some is
+    /// kept for the next invocations.
+    fn give_back(&self) -> rusqlite::Result<()> {
+        let free: u32 = self.0.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0))?;
+        let mut vacuum = self.0.prepare_cached(&format!("PRAGMA incremental_vacuum({GIVE_BACK_AT_ONCE})"))?;
+        if free > GIVE_BACK_AT_ONCE {
+            // Each page is a row.
+            let mut pages = vacuum.query([])?;
+            while pages.next()?.is_some() {}
+        }
+        Ok(())
     }
 }
 
@@ -353,39 +379,11 @@ impl Engine for Sqlite {
     }
 
     fn close(&mut self) {
-        // What space ended invocations held goes back to the disk; the log is emptied, so that the next start is quick.
-        for pragma in ["PRAGMA incremental_vacuum", "PRAGMA wal_checkpoint(TRUNCATE)"] {
-            let ran = self.0.prepare(pragma).and_then(|mut pragma| pragma.query([])?.next().map(drop));
-            ran.unwrap_or_else(|error| tracing::warn!(%error, pragma, "closing the queue"));
-        }
+        // The log is emptied, so that the next start is quick.
+        let emptied =
+            self.give_back().and_then(|()| self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+        emptied.unwrap_or_else(|error| tracing::warn!(%error, "closing the queue"));
     }
-}
-
-/// A row of `statuses`.
-fn status(row: &Row<'_>) -> rusqlite::Result<CallStatus> {
-    let state: u8 = row.get(2)?;
-    let time =
-        |column: usize| -> rusqlite::Result<Option<String>> { Ok(row.get::<_, Option<i64>>(column)?.map(rfc3339)) };
-    Ok(CallStatus {
-        call_id: row.get(0)?,
-        function: row.get(1)?,
-        state: match state {
-            LEASED => CallState::Running,
-            DONE => CallState::Done,
-            DEAD => CallState::Dead,
-            _ => CallState::Queued,
-        },
-        attempts: row.get(3)?,
-        status: row.get(4)?,
-        reason: row.get(5)?,
-        accepted_at: time(6)?.unwrap_or_default(),
-        not_before: if matches!(state, WAITING | BEHIND) { time(7)? } else { None },
-        finished_at: time(8)?,
-    })
-}
-
-pub(crate) fn rfc3339(millis: i64) -> String {
-    Timestamp::from_millisecond(millis).unwrap_or_default().to_string()
 }
 
 /// SQLite's integers are signed; times and sequences are far below 2⁶³.

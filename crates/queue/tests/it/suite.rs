@@ -382,6 +382,24 @@ async fn a_store_of_another_version_is_refused(#[case] store: Store) {
     assert!(error.contains("99") && error.contains("this version of crema reads"), "{error}");
 }
 
+/// sled never gives space back.
+#[tokio::test]
+async fn sqlite_gives_the_space_of_what_is_forgotten_back() {
+    const COUNT: usize = 80;
+    let (directory, queue) = fresh(Sqlite);
+    let large = |n: usize| Invocation { body: vec![7; 1 << 19].into(), ..invocation(&n.to_string(), "f") };
+    queue.push((0..COUNT).map(large).collect()).await.unwrap();
+    for lease in lease(&queue, COUNT).await {
+        queue.finish(lease.sequence, answered(200), NOW).await.unwrap();
+    }
+    for _ in 0..10 {
+        queue.forget(u64::MAX, u64::MAX).await.unwrap();
+    }
+    queue.close().await;
+    let left = std::fs::metadata(directory.path().join("queue.sqlite")).unwrap().len();
+    assert!(left < 12 << 20, "{left} bytes of {} are still taken", COUNT << 19);
+}
+
 /// What may be asked of a queue, in any order.
 #[derive(Clone, Debug)]
 enum Step {
