@@ -19,6 +19,8 @@ use wire::FunctionName;
 /// How long a call waits for the replica table to change when no replica in it can be connected to: the provider is
 /// about to find out.
 const SETTLE: Duration = Duration::from_secs(2);
+/// How often a call waits for a replica that is gone again by the time the call looks for it.
+const WAITS: usize = 3;
 
 /// Why a call did not get an answer of the function.
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +141,7 @@ impl Invoker {
         let mut settled = false;
         loop {
             if current.endpoints.is_empty() {
-                current = self.wait(&current).await?;
+                current = self.wait(current).await?;
             }
             match current.send(limits, &mut request).await {
                 Ok(response) => return Ok(response),
@@ -153,13 +155,20 @@ impl Invoker {
         }
     }
 
-    /// Waits for a replica.
-    async fn wait(&self, function: &Function) -> Result<Rc<Function>, CallError> {
-        let began = Instant::now();
-        let waited = self.state.scaler.ready(&function.name, &self.state.metrics).await;
-        function.metrics.cold_waits.observe(seconds(began.elapsed()));
-        waited?;
-        self.function(&function.label).ok_or_else(|| NoReplica::Gone(function.name.clone()).into())
+    /// Waits for a replica: what it returns has one at least.
+    async fn wait(&self, mut function: Rc<Function>) -> Result<Rc<Function>, CallError> {
+        for _ in 0..WAITS {
+            let began = Instant::now();
+            let waited = self.state.scaler.ready(&function.name, &self.state.metrics).await;
+            function.metrics.cold_waits.observe(seconds(began.elapsed()));
+            waited?;
+            function = self.function(&function.label).ok_or_else(|| NoReplica::Gone(function.name.clone()))?;
+            if !function.endpoints.is_empty() {
+                return Ok(function);
+            }
+        }
+        let trouble = "its replicas end as soon as they are ready".to_owned();
+        Err(NoReplica::Trouble { name: function.name.clone(), trouble }.into())
     }
 
     /// Waits until the table says something else of a function whose replicas are not there.
@@ -252,5 +261,46 @@ impl Underway {
 impl Drop for Underway {
     fn drop(&mut self) {
         self.function.ended(self.code, &self.invoker, self.began.elapsed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::scaler::Scaler;
+    use crate::{Config, Parts};
+    use provider::Provider;
+    use provider::memory::{MemoryProvider, Script};
+    use wire::function::FunctionDeployment;
+
+    async fn provider(script: Script) -> Arc<MemoryProvider> {
+        let provider = Arc::new(MemoryProvider::new());
+        provider.script(&"f".parse().unwrap(), script);
+        let deployment = FunctionDeployment {
+            service: "f".to_owned(),
+            image: "owner/f:1".to_owned(),
+            ..FunctionDeployment::default()
+        };
+        provider.deploy(deployment).await.unwrap();
+        provider
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_is_gone_as_soon_as_it_is_ready_is_told_of() {
+        // The scaler sees it ready, the call sees it gone: what a crash between two looks is.
+        let (ready, gone) =
+            (provider(Script::default()).await, provider(Script { at_most: 0, ..Script::default() }).await);
+        let parts = Parts { provider: gone, queue: None, clock: Arc::new(daemon::SystemClock) };
+        let mut state =
+            State::new(Config::default(), parts, Metrics::new().unwrap(), crate::counters::Counters::default());
+        state.scaler = Scaler::new(ready, Duration::from_secs(1), 1);
+        let calling = async {
+            let invoker = Invoker::new(Arc::new(state));
+            let function = invoker.function("f").unwrap();
+            invoker.call(&function, Duration::from_secs(1), |_| panic!("there is nobody to send it to")).await.err()
+        };
+        let error = tokio::task::LocalSet::new().run_until(calling).await.unwrap();
+        assert!(matches!(error, CallError::NoReplica(NoReplica::Trouble { .. })), "{error}");
     }
 }
