@@ -6,9 +6,12 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 /// `Http_Method`, `Http_Path`, `Http_Query`, and `Http_` with each header's name, whose first value it has.
+///
+/// Not `Proxy`, which no honest client sends: as `Http_Proxy` it would tell many programs where to send their own
+/// requests ("httpoxy").
 pub(crate) fn of(method: &Method, uri: &Uri, headers: &HeaderMap) -> Vec<(OsString, OsString)> {
     let mut variables: Vec<(OsString, OsString)> = Vec::with_capacity(headers.keys_len() + 3);
-    for name in headers.keys().filter(|name| **name != HOST) {
+    for name in headers.keys().filter(|name| **name != HOST && name.as_str() != "proxy") {
         if let Some(value) = headers.get(name) {
             variables.push((variable(name.as_str()).into(), OsStr::from_bytes(value.as_bytes()).to_owned()));
         }
@@ -39,6 +42,17 @@ fn variable(header: &str) -> String {
 mod tests {
     use super::*;
     use hyper::header::{HeaderName, HeaderValue};
+
+    #[test]
+    fn a_client_cannot_choose_the_functions_proxy() {
+        let mut headers = HeaderMap::new();
+        for name in ["Proxy", "PROXY", "proxy"] {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("evil.example"));
+        }
+        let variables = of(&Method::GET, &"/".parse().unwrap(), &headers);
+        let proxy = variables.iter().find(|(key, _)| key.eq_ignore_ascii_case("http_proxy"));
+        assert_eq!(proxy, None);
+    }
 
     #[test]
     fn a_request_becomes_variables() {
