@@ -22,7 +22,16 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Polls until `probe` gives a value, and fails with what it said last when it does not within [`PATIENCE`].
-pub async fn eventually<T, E, F>(what: &str, mut probe: impl FnMut() -> F) -> T
+pub async fn eventually<T, E, F>(what: &str, probe: impl FnMut() -> F) -> T
+where
+    E: Debug,
+    F: Future<Output = Result<T, E>>,
+{
+    within(PATIENCE, what, probe).await
+}
+
+/// The same with another patience.
+pub async fn within<T, E, F>(patience: Duration, what: &str, mut probe: impl FnMut() -> F) -> T
 where
     E: Debug,
     F: Future<Output = Result<T, E>>,
@@ -31,7 +40,7 @@ where
     loop {
         match probe().await {
             Ok(value) => return value,
-            Err(last) if begun.elapsed() > PATIENCE => panic!("{what}: not within {PATIENCE:?}; last: {last:?}"),
+            Err(last) if begun.elapsed() > patience => panic!("{what}: not within {patience:?}; last: {last:?}"),
             Err(_) => tokio::time::sleep(Duration::from_millis(25)).await,
         }
     }

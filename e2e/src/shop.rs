@@ -1,14 +1,17 @@
 //! The shop of `stack.yml`: its platform, its orders, and its books, as its customers see them.
 
 use crate::binaries;
-use crate::eventually;
 use crate::platform::{Options, Platform, State};
+use crate::{eventually, within};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// What the tests sell.
 const SKU: &str = "espresso";
+/// A call that failed several times waits up to two minutes for its next turn, and that may fail once more.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(300);
 /// How many come with one delivery: more than any test sells.
-const DELIVERY: i64 = 100_000;
+const DELIVERY: i64 = 1_000_000;
 
 /// A platform with the four functions deployed from images packed once.
 pub async fn shop(state: &State) -> Platform {
@@ -100,7 +103,7 @@ async fn outcome(platform: &Platform, id: &str) -> Result<Outcome, String> {
 /// ledger balances. Nobody may place orders meanwhile.
 pub async fn books_agree(platform: &Platform, acknowledged: &[String], others: &[String], before: i64) -> Ended {
     for id in acknowledged {
-        eventually(&format!("order {id} is confirmed"), || async {
+        within(QUEUE_PATIENCE, &format!("order {id} is confirmed"), || async {
             let confirmed = outcome(platform, id).await? == Outcome::Confirmed;
             confirmed.then_some(()).ok_or_else(|| "unknown or cancelled".to_owned())
         })
