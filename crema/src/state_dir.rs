@@ -44,6 +44,16 @@ pub enum StateDirError {
         /// Who we are.
         user: u32,
     },
+    /// Others could put their own things in it.
+    #[error(
+        "state directory {path} can be written by others (mode {mode:o}); `chmod go-w {path}` first, or name another one with --state DIR"
+    )]
+    Writable {
+        /// The directory.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// Another process has it.
     #[error(
         "state directory {path} is in use by another crema (process {holder}); stop that one or name another directory with --state DIR"
@@ -98,6 +108,7 @@ impl StateDir {
         for part in ["auth", "queue", "images", "functions", "secrets", "namespaces", "data", "logs", "run"] {
             let part = path.join(part);
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&part).map_err(unusable(&part))?;
+            check_owner(&part)?;
         }
         Ok(Self { path, _lock: lock })
     }
@@ -115,10 +126,18 @@ impl StateDir {
     }
 }
 
+/// Whoever else can write here can have functions of theirs run as us.
 fn check_owner(path: &Path) -> Result<(), StateDirError> {
-    let owner = fs::metadata(path).map_err(|source| StateDirError::Unusable { path: path.to_owned(), source })?.uid();
-    let user = rustix::process::geteuid().as_raw();
-    if owner == user { Ok(()) } else { Err(StateDirError::OtherUser { path: path.to_owned(), owner, user }) }
+    let found =
+        fs::symlink_metadata(path).map_err(|source| StateDirError::Unusable { path: path.to_owned(), source })?;
+    let (owner, user) = (found.uid(), rustix::process::geteuid().as_raw());
+    if owner != user {
+        return Err(StateDirError::OtherUser { path: path.to_owned(), owner, user });
+    }
+    match found.mode() & 0o7777 {
+        mode if mode & 0o022 != 0 => Err(StateDirError::Writable { path: path.to_owned(), mode }),
+        _ => Ok(()),
+    }
 }
 
 fn check_format(path: &Path) -> Result<(), StateDirError> {
@@ -206,6 +225,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("thesis.tex"), "").unwrap();
         assert!(matches!(StateDir::open(dir.path()), Err(StateDirError::Foreign { .. })));
+    }
+
+    #[test]
+    fn one_that_others_can_write_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(StateDir::open(dir.path()).unwrap());
+        for part in ["", "functions"] {
+            let part = dir.path().join(part);
+            fs::set_permissions(&part, fs::Permissions::from_mode(0o777)).unwrap();
+            assert!(matches!(StateDir::open(dir.path()), Err(StateDirError::Writable { .. })));
+            fs::set_permissions(&part, fs::Permissions::from_mode(0o700)).unwrap();
+        }
     }
 
     #[test]

@@ -76,13 +76,18 @@ async fn serve(config: Config, state: &Path) -> anyhow::Result<()> {
         provider.run(stop).await;
         Ok(())
     });
-    stop.stopped().await;
+    let mut parts: Vec<Part> = worker.into_iter().chain([gateway, provider]).collect();
+    // Without one of them calls would be accepted that nobody makes.
+    let mut ended = tokio::select! {
+        () = stop.stopped() => Ok(()),
+        error = first_end(&mut parts) => Err(error),
+    };
     tracing::info!("stopping: calls in flight are finished");
-    for part in worker.into_iter().chain([gateway, provider]) {
-        part.stop().await?;
+    for part in parts {
+        ended = ended.and(part.stop().await);
     }
     queue.close().await;
-    Ok(())
+    ended
 }
 
 fn open_queue(env: &impl Env, directory: &Path) -> anyhow::Result<Arc<dyn Queue>> {
@@ -110,6 +115,24 @@ impl Part {
 
     async fn stop(self) -> anyhow::Result<()> {
         self.stopper.stop();
+        // One that ended by itself has been heard already.
+        if self.task.is_finished() {
+            return Ok(());
+        }
         Ok(self.task.await??)
     }
+}
+
+/// Waits until a part ends by itself, which none should.
+async fn first_end(parts: &mut [Part]) -> anyhow::Error {
+    let ends = parts.iter_mut().map(|part| {
+        Box::pin(async {
+            match (&mut part.task).await {
+                Ok(Ok(())) => anyhow::anyhow!("a part of the gateway stopped by itself"),
+                Ok(Err(error)) => error.into(),
+                Err(error) => error.into(),
+            }
+        })
+    });
+    futures_util::future::select_all(ends).await.0
 }

@@ -139,7 +139,12 @@ impl Config {
         let url = env.get(ENV_BROKER).or_else(|| env.get(ENV_BROKER_TOO)).ok_or_else(|| {
             EnvError::new(ENV_BROKER, "", "not set; give the MQTT broker's URL, such as mqtt://broker:1883")
         })?;
-        let mut config = Self::new(&url)?;
+        Self::from_env_for(&url, env)
+    }
+
+    /// The broker at `url`; reads all the rest that [`from_env`](Self::from_env) reads.
+    pub fn from_env_for(url: &str, env: &impl Env) -> Result<Self, ConfigError> {
+        let mut config = Self::new(url)?;
         if let Some(topics) = env.get(ENV_TOPICS) {
             config.topics = Some(filters(&topics)?);
         }

@@ -52,6 +52,8 @@ impl Intake {
     /// Takes a message from the broker.
     pub(crate) fn take(&mut self, message: Message) {
         match message.packet {
+            // Some brokers send again on a live connection: it is under way, and one acknowledgement is enough.
+            Some(packet) if message.again && self.unacknowledged.iter().any(|(known, _)| *known == packet) => return,
             Some(packet) => self.unacknowledged.push_back((packet, false)),
             None if self.waiting_qos_0 >= WAITING_QOS_0 => {
                 tracing::warn!(topic = message.topic, "Functions are slower than messages of QoS 0; one is dropped");
@@ -78,7 +80,7 @@ impl Intake {
         match lane.packet {
             None => self.waiting_qos_0 = self.waiting_qos_0.saturating_sub(1),
             Some(packet) if well => {
-                if let Some(entry) = self.unacknowledged.iter_mut().find(|(known, _)| *known == packet) {
+                if let Some(entry) = self.unacknowledged.iter_mut().find(|(known, done)| *known == packet && !*done) {
                     entry.1 = true;
                 }
             }

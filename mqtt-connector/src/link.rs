@@ -35,6 +35,8 @@ pub(crate) struct Message {
     pub(crate) payload: Bytes,
     /// What to acknowledge; None with QoS 0.
     pub(crate) packet: Option<u16>,
+    /// Whether the broker says that it sends this again.
+    pub(crate) again: bool,
     pub(crate) content_type: Option<String>,
     pub(crate) traceparent: Option<String>,
     pub(crate) tracestate: Option<String>,

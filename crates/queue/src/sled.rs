@@ -153,6 +153,11 @@ impl Sled {
     fn lease(&mut self, limit: usize, full: &[FunctionName], now: u64) -> Result<Vec<Lease>, QueueError> {
         let mut functions = self.waiting_functions()?;
         functions.retain(|function| !full.iter().any(|full| full.to_string() == *function));
+        // With less room than functions the first would always be the first: everyone has a turn at it.
+        if !functions.is_empty() {
+            let turn = usize::try_from(now).unwrap_or_default() % functions.len();
+            functions.rotate_left(turn);
+        }
         let mut leases = Vec::new();
         for (index, function) in functions.iter().enumerate() {
             let share = (limit - leases.len()).div_ceil(functions.len() - index);

@@ -103,6 +103,15 @@ impl Sqlite {
         }
         // A lease ends with the process.
         connection.execute("UPDATE invocation SET state = 0 WHERE state = 1", []).map_err(store_error)?;
+        // Nothing is behind what is not there: should a damaged file ever say so, this mends it.
+        connection
+            .execute(
+                "UPDATE invocation SET state = 0 WHERE state = 4 AND sequence IN (
+                     SELECT min(sequence) FROM invocation WHERE key IS NOT NULL AND state IN (0, 1, 4)
+                     GROUP BY function, key)",
+                [],
+            )
+            .map_err(store_error)?;
         connection.set_prepared_statement_cache_capacity(32);
         Ok(Self(connection))
     }
@@ -185,6 +194,11 @@ impl Sqlite {
     fn lease(&self, limit: usize, full: &[FunctionName], now: u64) -> Result<Vec<Lease>, QueueError> {
         let mut functions = self.waiting_functions().map_err(store_error)?;
         functions.retain(|function| !full.iter().any(|full| full.to_string() == *function));
+        // With less room than functions the first would always be the first: everyone has a turn at it.
+        if !functions.is_empty() {
+            let turn = usize::try_from(now).unwrap_or_default() % functions.len();
+            functions.rotate_left(turn);
+        }
         let mut leases = Vec::new();
         // What one function leaves of its share goes to those after it; of the last share nothing is left over.
         for (index, function) in functions.iter().enumerate() {

@@ -20,6 +20,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// quarters of all, two get three sevenths each: however slow they are, there is room for one more function.
 const SHARE: usize = 3;
 
+/// How soon the worker looks again, in milliseconds, while one function's backlog hides what others have due.
+const BEHIND_A_BACKLOG: u64 = 1_000;
+
 /// What a worker is told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -152,8 +155,9 @@ impl<D: Deliver> Worker<D> {
             return std::future::pending().await;
         }
         let due = match self.queue.next_due().await {
-            // What was due when we looked and was not taken has no room: an ended call wakes us.
-            Ok(due) => due.filter(|due| *due > looked),
+            // What was due when we looked and was not taken has no room: an ended call wakes us. It hides what others
+            // have due next, so we look again soon.
+            Ok(due) => due.map(|due| if due > looked { due } else { looked + BEHIND_A_BACKLOG }),
             Err(_) => Some(looked + LOOK_AGAIN.as_secs() * 1_000),
         };
         let due = async {

@@ -152,7 +152,8 @@ fn together(engine: &mut impl Engine, group: &[(Ask, Reply)]) -> Result<Vec<Resu
     for (ask, _) in group {
         let answer = engine.apply(ask);
         match answer {
-            Err(error) if !engine.is_open() => {
+            // A push undoes itself; of anything else part may be done, and part of a group is never committed.
+            Err(error) if !engine.is_open() || !matches!(ask, Ask::Push(_)) => {
                 engine.rollback();
                 return Err(error);
             }

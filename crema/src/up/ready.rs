@@ -106,8 +106,13 @@ fn say_open(up: &Up, addresses: &Addresses) {
         open.push(format!("metrics {} (no password)", addresses.metrics));
     }
     if let Some(mqtt) = addresses.mqtt.filter(|mqtt| !mqtt.ip().is_loopback()) {
-        let how = if up.mqtt_passwords.is_some() { "passwords" } else { "everyone may publish" };
+        let how = if up.mqtt_anonymous { "everyone may publish" } else { "passwords, in the clear" };
         open.push(format!("MQTT {mqtt} ({how})"));
+    }
+    if rustix::process::geteuid().is_root() {
+        say(
+            "Functions run as root, like crema itself: this version has no sandbox. Run it as another user to confine them.",
+        );
     }
     if open.is_empty() {
         say("Open to the network: nothing; everything listens on loopback.");

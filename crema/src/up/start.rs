@@ -63,6 +63,7 @@ pub(super) async fn serve(up: &Up, state: &StateDir, stack: &Stack, store: Store
     let stop = stop::on_signals(|| {
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap_or_default();
     })?;
+    raise_file_limit();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let credentials = Credentials::open(&state.join("auth")).context("the password's files")?;
     let run_dir = RunDir::open(state).context("the directory for sockets")?;
@@ -103,24 +104,31 @@ pub(super) async fn serve(up: &Up, state: &StateDir, stack: &Stack, store: Store
     let ready = async {
         client.wait_ready(GATEWAY_STARTS).await?;
         let functions = deploy(&client, stack, &store, state).await?;
+        events.know(&functions).await?;
         anyhow::Ok(functions)
     };
     let mut parts: Vec<Part> = worker.into_iter().chain([gateway, provider]).collect();
     let ended = tokio::select! {
-        functions = ready => match functions {
-            Ok(functions) => {
-                // Sensors and schedules come in once the functions of the stack are known.
-                parts.splice(0..0, events.start());
-                let _published = addresses.publish(&state.join("run"))?;
-                announce(up, &addresses, state.path(), &functions);
-                tokio::select! {
-                    () = stop.stopped() => Ok(()),
-                    error = first_end(&mut parts) => Err(error),
+        functions = ready => functions.map(Some),
+        () = stop.clone().stopped() => Ok(None),
+    };
+    let ended = match ended {
+        Ok(Some(functions)) => {
+            // Sensors and schedules come in once the functions of the stack are known.
+            parts.splice(0..0, events.start());
+            match addresses.publish(&state.join("run")) {
+                Ok(_published) => {
+                    announce(up, &addresses, state.path(), &functions);
+                    tokio::select! {
+                        () = stop.stopped() => Ok(()),
+                        error = first_end(&mut parts) => Err(error),
+                    }
                 }
+                Err(error) => Err(error).context("the file with the addresses cannot be written"),
             }
-            Err(error) => Err(error),
-        },
-        () = stop.clone().stopped() => Ok(()),
+        }
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
     };
     say("Stopping: calls in flight are finished. Press Ctrl-C again to stop at once.");
     lister.stop();
@@ -129,6 +137,14 @@ pub(super) async fn serve(up: &Up, state: &StateDir, stack: &Stack, store: Store
     }
     queue.close().await;
     ended
+}
+
+/// Connections are files, and the usual soft limit of 1024 is soon used up; the hard one is what the system allows.
+fn raise_file_limit() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)
+        .unwrap_or_else(|error| tracing::warn!(%error, "the limit of open files cannot be raised"));
 }
 
 fn open_queue(engine: QueueEngine, state: &StateDir) -> anyhow::Result<Arc<dyn Queue>> {
@@ -205,6 +221,7 @@ async fn list(client: &GatewayClient) -> anyhow::Result<Vec<FunctionStatus>> {
 struct Events {
     mqtt: Mqtt,
     cron: CronConnector,
+    list: FunctionList,
 }
 
 enum Mqtt {
@@ -227,21 +244,47 @@ impl Events {
         let dispatcher = Dispatcher::new(client.clone(), list.clone());
         let mqtt = match &up.broker {
             Some(url) => {
-                let mut config = mqtt_connector::Config::new(url)?;
+                let mut config = mqtt_connector::Config::from_env_for(url, &ProcessEnv)?;
                 config.state = Some(state.join("mqtt-connector"));
                 Mqtt::Connector(MqttConnector::build(config, dispatcher)?)
             }
             None => {
                 let mut config = mqtt_broker::Config::from_env(&ProcessEnv)?;
                 config.listen = up.mqtt;
-                config.password_file.clone_from(&up.mqtt_passwords);
+                if up.mqtt_passwords.is_some() {
+                    config.password_file.clone_from(&up.mqtt_passwords);
+                }
                 config.anonymous = up.mqtt_anonymous.then_some(true);
                 Mqtt::Broker(Broker::build(config, dispatcher)?)
             }
         };
-        let cron =
-            CronConnector::build(cron_connector::Config::from_env(&ProcessEnv)?, client, list, Arc::clone(clock));
-        Ok(Self { mqtt, cron })
+        let cron = CronConnector::build(
+            cron_connector::Config::from_env(&ProcessEnv)?,
+            client,
+            list.clone(),
+            Arc::clone(clock),
+        );
+        Ok(Self { mqtt, cron, list })
+    }
+
+    /// Waits until the connectors' list has what was deployed: an event that comes in before would be acknowledged and
+    /// reach no one.
+    async fn know(&self, functions: &[FunctionStatus]) -> anyhow::Result<()> {
+        let mut list = self.list.watch();
+        let all = list.wait_for(|known| {
+            let same = |function: &FunctionStatus, known: &FunctionStatus| {
+                (&function.name, &function.namespace, &function.annotations)
+                    == (&known.name, &known.namespace, &known.annotations)
+            };
+            known
+                .as_ref()
+                .is_some_and(|known| functions.iter().all(|function| known.iter().any(|known| same(function, known))))
+        });
+        let known = tokio::time::timeout(GATEWAY_STARTS, all).await;
+        known
+            .context("the gateway does not list to connectors what it has deployed")?
+            .map(drop)
+            .context("the list ended")
     }
 
     fn address(&self) -> Option<std::net::SocketAddr> {

@@ -40,6 +40,7 @@ impl Link for V3 {
             Event::Incoming(Packet::ConnAck(answer)) => Incoming::Connected { session: answer.session_present },
             Event::Incoming(Packet::Publish(publish)) => Incoming::Message(Message {
                 packet: (publish.qos != QoS::AtMostOnce).then_some(publish.pkid),
+                again: publish.dup,
                 topic: publish.topic,
                 payload: publish.payload,
                 content_type: None,

@@ -84,6 +84,7 @@ fn message(publish: Publish) -> Incoming {
     };
     Incoming::Message(Message {
         packet: (publish.qos != QoS::AtMostOnce).then_some(publish.pkid),
+        again: publish.dup,
         topic: String::from_utf8_lossy(&publish.topic).into_owned(),
         payload: publish.payload,
         traceparent: user(wire::header::TRACEPARENT),
