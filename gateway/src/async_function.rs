@@ -1,6 +1,6 @@
 //! `/async-function/NAME`: a call that is taken now and made later. 202 says that it is on disk.
 
-use crate::call::{self, CALL_ID, Target};
+use crate::call::{self, CALL_ID, TOKEN_LIMIT, Target};
 use crate::client_body;
 use crate::function::{no_function, start_time};
 use crate::invoker::Invoker;
@@ -10,6 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::FutureExt;
 use hyper::header::{HeaderMap, HeaderValue};
 use queue::{Invocation, Queue, Source};
+use sha2::{Digest, Sha256};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -65,6 +66,7 @@ async fn take(
     if request.method() != actix_web::http::Method::POST {
         return Err(Refusal::MethodNotAllowed("POST"));
     }
+    call::check_id(request)?;
     let raw = request.uri().path_and_query().map_or("/", |raw| raw.as_str());
     let target = Target::of(raw, "/async-function/").ok_or_else(|| no_function(""))?;
     let path = target.path_and_query()?;
@@ -123,9 +125,10 @@ fn source(headers: &HeaderMap) -> Source {
     }
 }
 
-/// The value that orders calls: of the header that the function's annotation names.
+/// The value that orders calls: of the header that the function's annotation names; its digest if it is long.
 fn key(annotations: &wire::function::TextMap, headers: &HeaderMap) -> Option<String> {
-    headers.get(annotations.get(annotation::QUEUE_KEY)?.trim()).map(lossy)
+    let value = headers.get(annotations.get(annotation::QUEUE_KEY)?.trim())?;
+    Some(if value.len() > TOKEN_LIMIT { format!("{:x}", Sha256::digest(value.as_bytes())) } else { lossy(value) })
 }
 
 fn lossy(value: &HeaderValue) -> String {
@@ -166,6 +169,12 @@ mod tests {
         let annotations = [(annotation::QUEUE_KEY.to_owned(), "X-Topic".to_owned())].into();
         assert_eq!(key(&annotations, &headers("x-topic", "a/b")).as_deref(), Some("a/b"));
         assert_eq!(key(&annotations, &HeaderMap::new()), None);
+        let long = |end: &str| {
+            let value = HeaderValue::from_str(&format!("{}{end}", "x".repeat(60_000))).unwrap();
+            key(&annotations, &[(hyper::header::HeaderName::from_static("x-topic"), value)].into_iter().collect())
+                .unwrap()
+        };
+        assert_eq!((long("a").len(), long("a") == long("a"), long("a") == long("b")), (64, true, false));
         assert_eq!(key(&[].into(), &headers("x-topic", "a")), None);
     }
 }

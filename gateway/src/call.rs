@@ -12,6 +12,8 @@ use uuid::Uuid;
 
 pub(crate) const CALL_ID: HeaderName = HeaderName::from_static(wire::header::CALL_ID);
 pub(crate) const START_TIME: HeaderName = HeaderName::from_static(wire::header::START_TIME);
+/// The longest id and the longest ordering key of a client's: both are kept and shown many times.
+pub(crate) const TOKEN_LIMIT: usize = 256;
 const FORWARDED_HOST: HeaderName = HeaderName::from_static(wire::header::FORWARDED_HOST);
 const FORWARDED_FOR: HeaderName = HeaderName::from_static(wire::header::FORWARDED_FOR);
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -56,6 +58,22 @@ pub(crate) fn method(request: &HttpRequest) -> Result<Method, Refusal> {
     })
 }
 
+/// Checks the id that a client gives its call; none is fine.
+pub(crate) fn check_id(request: &HttpRequest) -> Result<(), Refusal> {
+    let mut given = request.headers().get_all(wire::header::CALL_ID);
+    if given.all(|id| id.is_empty() || is_id(id.as_bytes())) {
+        return Ok(());
+    }
+    Err(Refusal::BadRequest(format!(
+        "X-Call-Id is longer than {TOKEN_LIMIT} bytes or has other than visible ASCII characters in it; give a shorter \
+         one such as a UUID, or leave it out and the gateway makes one"
+    )))
+}
+
+fn is_id(text: &[u8]) -> bool {
+    (1..=TOKEN_LIMIT).contains(&text.len()) && text.iter().all(u8::is_ascii_graphic)
+}
+
 /// The headers that go on to the function, without those of the connection and of the body's framing; `X-Call-Id`,
 /// `X-Start-Time` and what tells of the client are in.
 pub(crate) fn headers(request: &HttpRequest, start_time: &HeaderValue) -> HeaderMap {
@@ -76,7 +94,7 @@ pub(crate) fn headers(request: &HttpRequest, start_time: &HeaderValue) -> Header
     {
         headers.insert(FORWARDED_FOR, value);
     }
-    if headers.get(CALL_ID).is_none_or(HeaderValue::is_empty) {
+    if headers.get(CALL_ID).is_none_or(|id| !is_id(id.as_bytes())) {
         headers.insert(CALL_ID, new_call_id());
     }
     headers.insert(START_TIME, start_time.clone());
@@ -128,6 +146,20 @@ pub(crate) fn new_call_id() -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_short_and_visible() {
+        let check = |id: Vec<u8>| {
+            let value = actix_web::http::header::HeaderValue::from_bytes(&id).unwrap();
+            check_id(&actix_web::test::TestRequest::default().insert_header(("x-call-id", value)).to_http_request())
+        };
+        for good in ["", "mine", "0b7e1b5c-4f0e-4b8e-9d0e-6c5c8f0b7e1b", "a/b:~!", "x".repeat(TOKEN_LIMIT).as_str()] {
+            assert!(check(good.into()).is_ok(), "{good}");
+        }
+        for bad in ["x".repeat(TOKEN_LIMIT + 1).into_bytes(), b"a b".to_vec(), "ä".into(), b"a\tb".to_vec()] {
+            assert!(matches!(check(bad.clone()), Err(Refusal::BadRequest(_))), "{bad:?}");
+        }
+    }
 
     #[test]
     fn raw_paths_stay_raw() {

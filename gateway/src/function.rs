@@ -76,6 +76,7 @@ struct Begun {
 
 fn begin(invoker: &Rc<Invoker>, request: &HttpRequest) -> Result<Begun, Refusal> {
     let method = call::method(request)?;
+    call::check_id(request)?;
     let raw = request.uri().path_and_query().map_or("/", |raw| raw.as_str());
     let target = Target::of(raw, "/function/").ok_or_else(|| no_function(""))?;
     let path = target.path_and_query()?;

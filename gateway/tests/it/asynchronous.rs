@@ -158,15 +158,19 @@ async fn what_cannot_be_taken_is_refused_with_a_reason() {
     let function = Function::ok().await;
     crema.stage.function("f", function.address).await;
     let large = "x".repeat((1 << 20) + 1);
+    let long_id = format!("X-Call-Id: {}\r\n", "x".repeat(257));
     for (path, headers, body, status, says) in [
         ("/async-function/none", "", "", 404, "faas-cli list"),
         ("/async-function/../x", "", "", 404, "faas-cli list"),
         ("/async-function/f", "X-Callback-Url: /relative\r\n", "", 400, "X-Callback-Url"),
+        ("/async-function/f", long_id.as_str(), "", 400, "X-Call-Id"),
+        ("/function/f", long_id.as_str(), "", 400, "X-Call-Id"),
         ("/async-function/f", "", large.as_str(), 413, "async_body_limit"),
     ] {
         let answer = crema.post(path, headers, body).await;
         assert_eq!(answer.status, status, "{path} {headers}");
         assert!(answer.body.contains(says), "{answer:?}");
+        assert_eq!(answer.header("x-call-id")[0].len(), 36);
     }
     assert_eq!(crema.stage.get("/async-function/f").await.status, 405);
     let chunked = format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
