@@ -26,6 +26,8 @@ const DRAIN: Duration = Duration::from_secs(60);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Limits of the private listener.
 const PRIVATE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Clients that each thread of a listener serves, whatever the files this process may open.
+const CLIENTS: std::ops::RangeInclusive<usize> = 64..=25_600;
 
 /// Why a gateway cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -107,9 +109,12 @@ impl Gateway {
     pub async fn run(self, stop: Stop) -> io::Result<()> {
         let Self { state, public, functions, private, tls } = self;
         let private = serve_private(private, Arc::clone(&state))?;
-        let public = serve(public, Arc::clone(&state), tls, stop.clone())?;
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let threads = state.config.workers * if functions.is_some() { 2 } else { 1 };
+        let clients = clients(files, threads);
+        let public = serve(public, Arc::clone(&state), tls, clients, stop.clone())?;
         let functions =
-            functions.map(|listener| serve(listener, Arc::clone(&state), None, stop.clone())).transpose()?;
+            functions.map(|listener| serve(listener, Arc::clone(&state), None, clients, stop.clone())).transpose()?;
         let handles = (public.handle(), functions.as_ref().map(Server::handle), private.handle());
         let functions = async {
             match functions {
@@ -152,8 +157,21 @@ fn counters(config: &Config) -> Counters {
     })
 }
 
+/// How many clients each of so many threads serves at a time; others wait to be accepted. Half of the files that may be
+/// open are left for the functions' connections, the queue and the rest.
+fn clients(files: Option<u64>, threads: usize) -> usize {
+    let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    (files / 2 / threads.max(1)).clamp(*CLIENTS.start(), *CLIENTS.end())
+}
+
 /// The routes that clients and functions see.
-fn serve(listener: TcpListener, state: Arc<State>, tls: Option<ServerConfig>, stop: Stop) -> io::Result<Server> {
+fn serve(
+    listener: TcpListener,
+    state: Arc<State>,
+    tls: Option<ServerConfig>,
+    clients: usize,
+    stop: Stop,
+) -> io::Result<Server> {
     let config = state.config.clone();
     // What has no end of its own, such as a followed log, ends with the gateway.
     let stop = web::Data::new(stop);
@@ -174,6 +192,7 @@ fn serve(listener: TcpListener, state: Arc<State>, tls: Option<ServerConfig>, st
             .default_service(web::to(not_found))
     })
     .workers(config.workers)
+    .max_connections(clients)
     .tcp_nodelay(true)
     .keep_alive(KEEP_ALIVE)
     .client_request_timeout(config.read_timeout)
@@ -219,4 +238,17 @@ async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
 
 async fn not_found() -> Result<HttpResponse, Refusal> {
     Err(Refusal::NotFound("404 page not found".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_half_of_the_files_to_functions() {
+        assert_eq!(clients(Some(1024), 2), 256);
+        assert_eq!(clients(Some(65_536), 4), 8_192);
+        assert_eq!(clients(Some(100), 4), 64);
+        assert_eq!((clients(None, 1), clients(Some(u64::MAX), 1)), (25_600, 25_600));
+    }
 }
