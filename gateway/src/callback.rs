@@ -1,5 +1,5 @@
-//! The result of an asynchronous call, posted to the URL its caller gave. One attempt in bounded time; failures are
-//! logged.
+//! The result of an asynchronous call, posted to the URL its caller gave. One attempt in bounded time, beside
+//! delivery; failures are logged.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -13,6 +13,8 @@ use queue::Invocation;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::sync::Semaphore;
+use url::Url;
 use wire::header;
 
 /// How long a callback may take.
@@ -20,11 +22,24 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// How long opening a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
+/// How many callbacks are under way at a time.
+const AT_A_TIME: u32 = 16;
+/// How long a callback waits while so many are under way.
+const ROOM_LIMIT: Duration = Duration::from_secs(5);
+
 type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// Posts results.
-#[derive(Default)]
-pub(crate) struct Callbacks(OnceLock<HttpClient>);
+pub(crate) struct Callbacks {
+    client: OnceLock<HttpClient>,
+    room: Arc<Semaphore>,
+}
+
+impl Default for Callbacks {
+    fn default() -> Self {
+        Self { client: OnceLock::new(), room: Arc::new(Semaphore::new(AT_A_TIME as usize)) }
+    }
+}
 
 /// How a call ended, as its caller is told.
 pub(crate) struct Ended<'a> {
@@ -38,40 +53,40 @@ pub(crate) struct Ended<'a> {
 }
 
 impl Callbacks {
-    /// Posts the result, if the caller asked for it.
+    /// Starts to post the result, if the caller asked for it. Waits only when too many are being posted, and not long.
     pub(crate) async fn post(&self, invocation: &Invocation, ended: Ended<'_>) {
         let Some(url) = &invocation.callback_url else { return };
-        let (function, call_id) = (&invocation.function, &invocation.call_id);
-        let posting = self.exchange(url, invocation, ended);
-        match tokio::time::timeout(LIMIT, posting).await {
-            Ok(Ok(status)) if status < 400 => tracing::debug!(%function, call_id, url, status, "callback posted"),
-            Ok(Ok(status)) => tracing::warn!(%function, call_id, url, status, "a callback was refused"),
-            Ok(Err(error)) => tracing::warn!(%function, call_id, url, error, "a callback failed"),
-            Err(_) => tracing::warn!(%function, call_id, url, "a callback took too long"),
-        }
+        let (function, call_id, url) = (invocation.function.clone(), invocation.call_id.clone(), shown(url));
+        let room = Arc::clone(&self.room).acquire_owned();
+        let Ok(Ok(room)) = tokio::time::timeout(ROOM_LIMIT, room).await else {
+            tracing::warn!(%function, call_id, url, limit = AT_A_TIME, "a callback is dropped: too many are under way");
+            return;
+        };
+        let request = match request(invocation, ended) {
+            Ok(request) => request,
+            Err(error) => return tracing::warn!(%function, call_id, url, error, "a callback failed"),
+        };
+        let client = self.client().clone();
+        let posting = async move {
+            let _room = room;
+            match tokio::time::timeout(LIMIT, exchange(&client, request)).await {
+                Ok(Ok(status)) if status < 400 => tracing::debug!(%function, call_id, url, status, "callback posted"),
+                Ok(Ok(status)) => tracing::warn!(%function, call_id, url, status, "a callback was refused"),
+                Ok(Err(error)) => tracing::warn!(%function, call_id, url, error, "a callback failed"),
+                Err(_) => tracing::warn!(%function, call_id, url, "a callback took too long"),
+            }
+        };
+        // It lives as long as the delivery thread, which waits for it.
+        drop(tokio::spawn(posting));
     }
 
-    async fn exchange(&self, url: &str, invocation: &Invocation, ended: Ended<'_>) -> Result<u16, String> {
-        let mut request = Request::new(Full::new(ended.body.clone()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = url.parse().map_err(|error| format!("{error}"))?;
-        *request.headers_mut() = headers(invocation, &ended);
-        let response = self.client().request(request).await.map_err(|error| chain(&error))?;
-        let status = response.status().as_u16();
-        let mut body = response.into_body();
-        // Read so that the connection can be used again, and not for ever.
-        let mut left: usize = 1 << 20;
-        while let Some(Ok(frame)) = body.frame().await {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-            if left == 0 {
-                break;
-            }
-        }
-        Ok(status)
+    /// Waits until no callback is under way.
+    pub(crate) async fn idle(&self) {
+        self.room.acquire_many(AT_A_TIME).await.map(drop).unwrap_or_default();
     }
 
     fn client(&self) -> &HttpClient {
-        self.0.get_or_init(|| {
+        self.client.get_or_init(|| {
             let mut http = HttpConnector::new();
             http.enforce_http(false);
             http.set_nodelay(true);
@@ -81,6 +96,41 @@ impl Callbacks {
             Client::builder(TokioExecutor::new()).pool_max_idle_per_host(4).build(connector)
         })
     }
+}
+
+fn request(invocation: &Invocation, ended: Ended<'_>) -> Result<Request<Full<Bytes>>, String> {
+    let headers = headers(invocation, &ended);
+    let mut request = Request::new(Full::new(ended.body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() =
+        invocation.callback_url.as_deref().unwrap_or_default().parse().map_err(|error| format!("{error}"))?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+async fn exchange(client: &HttpClient, request: Request<Full<Bytes>>) -> Result<u16, String> {
+    let response = client.request(request).await.map_err(|error| chain(&error))?;
+    let status = response.status().as_u16();
+    let mut body = response.into_body();
+    // Read so that the connection can be used again, and not for ever.
+    let mut left: usize = 1 << 20;
+    while let Some(Ok(frame)) = body.frame().await {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        if left == 0 {
+            break;
+        }
+    }
+    Ok(status)
+}
+
+/// A callback's URL as the log shows it: without name, password and query, which may be secret.
+fn shown(url: &str) -> String {
+    let Ok(mut url) = Url::parse(url) else { return "(no URL)".to_owned() };
+    url.set_query(None);
+    url.set_fragment(None);
+    // Only URLs without a host refuse these, and have none.
+    url.set_username("").and_then(|()| url.set_password(None)).unwrap_or_default();
+    url.into()
 }
 
 /// Trusts whom the machine trusts.
@@ -130,4 +180,15 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_shows_no_secret_of_a_callback() {
+        assert_eq!(shown("https://user:secret@example.com:8443/a/b?token=secret#c"), "https://example.com:8443/a/b");
+        assert_eq!(shown("secret"), "(no URL)");
+    }
 }

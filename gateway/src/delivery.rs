@@ -64,13 +64,18 @@ impl QueueWorker {
     async fn work(self, stop: Stop) {
         let Self { state, queue, config } = self;
         let clock = Arc::clone(&state.clock);
+        let callbacks = Rc::new(Callbacks::default());
+        let drain = config.drain;
         let deliverer = Deliverer {
             usual: config.policy.clone(),
             invoker: Rc::new(Invoker::new(state)),
-            callbacks: Callbacks::default(),
+            callbacks: Rc::clone(&callbacks),
             last: RefCell::default(),
         };
         Worker::new(config, queue, clock, deliverer).run(stop).await;
+        if tokio::time::timeout(drain, callbacks.idle()).await.is_err() {
+            tracing::warn!("callbacks were under way when delivery stopped and are lost");
+        }
     }
 }
 
@@ -78,7 +83,7 @@ impl QueueWorker {
 struct Deliverer {
     invoker: Rc<Invoker>,
     usual: RetryPolicy,
-    callbacks: Callbacks,
+    callbacks: Rc<Callbacks>,
     /// Answers that wait for their callback.
     last: RefCell<HashMap<Sequence, Answered>>,
 }
