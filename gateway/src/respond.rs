@@ -30,6 +30,9 @@ pub(crate) enum Refusal {
     /// Not without a password.
     #[error("invalid credentials")]
     Unauthorized,
+    /// Not for whoever asks.
+    #[error("{0}")]
+    Forbidden(String),
     /// What was asked for is not there.
     #[error("{0}")]
     NotFound(String),
@@ -114,6 +117,7 @@ impl ResponseError for Refusal {
             Self::Provider(error) => of_provider(error),
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout(_) => StatusCode::REQUEST_TIMEOUT,

@@ -41,7 +41,7 @@ async fn the_function_learns_who_asked_and_the_client_who_answered() {
     for (name, value) in [
         ("content-length", "5"),
         ("x-forwarded-for", "1.2.3.4, 127.0.0.1"),
-        ("x-forwarded-host", "crema:1"),
+        ("x-forwarded-host", "localhost:1"),
         ("x-forwarded-proto", "http"),
         ("authorization", "Basic abc"),
         ("x-call-id", "mine"),

@@ -44,7 +44,8 @@ async fn malformed_json_is_refused_with_its_place_on_every_route() {
         let answer = gateway.expect(method, path, "", 400).await;
         assert!(answer.body.contains("no body"), "{method} {path}: {}", answer.body);
         let invalid = [b"\xff\xfe{}".as_slice()].concat();
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\r\n");
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 4\r\n\r\n");
         assert_eq!(gateway.raw(&[head.as_bytes(), &invalid].concat()).await.status, 400, "{method} {path}");
     }
     // The one route whose body may be left out still reads it.
@@ -215,7 +216,7 @@ async fn a_method_that_a_route_does_not_have_is_405() {
 #[tokio::test]
 async fn bodies_have_a_limit_chunked_or_not() {
     let gateway = Running::new().await;
-    let head = "POST /system/functions HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+    let head = "POST /system/functions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
     let body = r#"{"service":"chunked","image":"owner/a:1"}"#;
     let (one, two) = body.split_at(10);
     let chunked =
@@ -252,7 +253,7 @@ async fn an_error_repeats_nothing_of_a_secret() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let gateway = Running::new().await;
-    let head = "POST /system/functions HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{";
+    let head = "POST /system/functions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{";
     let answer = gateway.raw(head.as_bytes()).await;
     assert_eq!(answer.status, 408, "{answer:?}");
     assert!(answer.body.contains("read_timeout"), "{}", answer.body);

@@ -76,12 +76,12 @@ impl Stage {
 
     pub(crate) async fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
         let length = body.len();
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: crema:1\r\nConnection: close\r\n{headers}");
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost:1\r\nConnection: close\r\n{headers}");
         self.raw(format!("{head}Content-Length: {length}\r\n\r\n{body}").as_bytes()).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.raw(format!("GET {path} HTTP/1.1\r\nHost: crema:1\r\nConnection: close\r\n\r\n").as_bytes()).await
+        self.raw(format!("GET {path} HTTP/1.1\r\nHost: localhost:1\r\nConnection: close\r\n\r\n").as_bytes()).await
     }
 
     pub(crate) async fn scrape(&self) -> String {

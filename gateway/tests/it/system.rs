@@ -85,7 +85,7 @@ impl Running {
         let length = body.len();
         self.raw(
             format!(
-                "{method} {path} HTTP/1.1\r\nHost: crema\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+                "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
             )
             .as_bytes(),
         )
@@ -105,7 +105,7 @@ impl Running {
     /// Opens a log and gives its lines as they come.
     pub(crate) async fn follow(&self, query: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = format!("GET /system/logs?{query} HTTP/1.1\r\nHost: crema\r\n\r\n");
+        let request = format!("GET /system/logs?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         BufReader::new(stream)
     }
@@ -123,7 +123,9 @@ async fn nothing_is_told_without_the_password() {
     let authorised = base64::engine::general_purpose::STANDARD.encode("admin:secret");
     let ask = async |method: &str, path: &str, headers: &str| {
         gateway
-            .raw(format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n").as_bytes())
+            .raw(
+                format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n").as_bytes(),
+            )
             .await
     };
     for (method, path) in [
@@ -242,7 +244,7 @@ async fn what_was_begun_is_finished_when_the_client_goes() {
     let gateway = Running::of(MemoryProvider::new().slowed(Duration::from_millis(200)), None).await;
     let body = r#"{"service":"hello","image":"owner/a:1"}"#;
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-    let head = format!("POST /system/functions HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!("POST /system/functions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
     stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     // The gateway has begun when it has read the request; the provider needs longer than that.
     tokio::time::sleep(Duration::from_millis(100)).await;
