@@ -4,6 +4,7 @@
 //! forked it. Threads of a pool come and go; this one lives as long as the replicas do.
 
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use rustix::thread::set_no_new_privs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
@@ -45,19 +46,21 @@ impl Spawner {
     }
 }
 
-/// Makes a command's process the leader of its own group and lets it die with this process, also by SIGKILL.
+/// Makes a command's process the leader of its own group, lets it die with this process, also by SIGKILL, and keeps
+/// it and all it starts from becoming another user by running a set-user-id program.
 ///
 /// The standard library gives the child an empty signal mask and the default SIGPIPE before this runs.
 #[expect(unsafe_code, reason = "only between fork and exec can a process ask for its parent's death signal")]
 pub(crate) fn bind_to_parent(command: &mut Command) {
     let parent = rustix::process::getpid();
     command.process_group(0);
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; these are two system calls without
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; these are three system calls without
     // allocation or lock, and the error is made from a number.
     unsafe {
         command.pre_exec(move || {
             set_parent_process_death_signal(Some(Signal::KILL))?;
-            // The parent may have died before the line above.
+            set_no_new_privs(true)?;
+            // The parent may have died before the signal was asked for.
             match getppid() == Some(parent) {
                 true => Ok(()),
                 false => Err(io::Error::from_raw_os_error(rustix::io::Errno::SRCH.raw_os_error())),
