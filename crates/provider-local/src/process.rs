@@ -186,8 +186,7 @@ pub(crate) struct Processes(pub(crate) Arc<ProcessRuntime>);
 impl Runtime for Processes {
     async fn clear_survivors(&self) {
         let run = replicas_dir(&self.0.config);
-        let cleared = tokio::task::spawn_blocking(move || survivors::clear(&run)).await;
-        if let Err(error) = cleared.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        if let Err(error) = survivors::clear(run).await {
             tracing::warn!(%error, "What an earlier run left behind cannot be removed");
         }
     }
@@ -197,6 +196,7 @@ impl Runtime for Processes {
         match self.0.run(order, &dir).await {
             Ok(process) => Ok(Arc::new(process)),
             Err(error) => {
+                survivors::sweep(&dir.0).await;
                 dir.remove(&self.0.secrets);
                 Err(error)
             }

@@ -127,6 +127,7 @@ async fn until_gone(
         ends.recv().await.unwrap_or_default();
     }
     let how = group.reap(&mut child).map_or_else(|error| format!("ended, how is not known: {error}"), in_words);
+    survivors::sweep(&parts.dir.0).await;
     let drained = async { while output.join_next().await.is_some() {} };
     // What is not read by then is given up.
     timeout(LAST_WORDS, drained).await.unwrap_or_default();

@@ -34,6 +34,27 @@ async fn a_killed_function_comes_back_and_its_children_do_not_stay() {
 }
 
 #[tokio::test]
+async fn a_killed_functions_child_in_a_group_of_its_own_does_not_stay() {
+    let bench = Bench::new();
+    let socket = bench.deployed(deployment("outcast")).await;
+    let outcast = call(&socket, "/outcast").await.parse().unwrap();
+    assert!(runs(outcast));
+    kill(bench.pid(&name("outcast")).await);
+    eventually("the replica's directory is removed", || !socket.parent().unwrap().exists()).await;
+    assert!(!runs(outcast), "it outlived its replica");
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_function_gets_no_rights_from_the_programs_it_runs() {
+    let bench = Bench::new();
+    let socket = bench.deployed(deployment("modest")).await;
+    let status = call(&socket, "/status").await;
+    assert!(status.lines().any(|line| line == "NoNewPrivs:\t1"), "{status}");
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_crash_loop_is_visible_and_pauses() {
     let bench = Bench::new();
     bench.provider.deploy(behaving("loop", "crash")).await.unwrap();
@@ -58,14 +79,15 @@ async fn functions_die_with_the_platform_and_the_next_one_is_clean() {
     let socket = host::sockets(dir.path()).remove(0);
     let pid: i32 = get(&socket, "/pid").unwrap().parse().unwrap();
     let child: i32 = get(&socket, "/child").unwrap().parse().unwrap();
+    let outcast: i32 = get(&socket, "/outcast").unwrap().parse().unwrap();
     platform.kill().unwrap();
     platform.wait().unwrap();
     eventually("the function's end", || !runs(pid)).await;
-    assert!(runs(child), "what the function started outlives the platform: the next one ends it");
+    assert!(runs(child) && runs(outcast), "what the function started outlives the platform: the next one ends it");
 
     let bench = Bench::at(Arc::clone(&dir), |_| {});
     bench.ready(&name(host::FUNCTION), 1).await;
-    assert!(!runs(child), "a leftover is still there");
+    assert!(!runs(child) && !runs(outcast), "a leftover is still there");
     assert!(!socket.exists());
     assert_eq!(processes_of(dir.path()).len(), 1);
     bench.stop().await;

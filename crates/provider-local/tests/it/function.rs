@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -67,6 +68,7 @@ fn answer(path: &str) -> (&'static str, String) {
         }
         ("/pid", _) => (OK, std::process::id().to_string()),
         ("/env", _) => (OK, std::env::vars().map(|(key, value)| format!("{key}={value}\n")).collect()),
+        ("/status", _) => (OK, std::fs::read_to_string("/proc/self/status").unwrap()),
         ("/cwd", _) => (OK, std::env::current_dir().unwrap().display().to_string()),
         ("/secret", name) => {
             let dir = PathBuf::from(variable("secret_mount_path").unwrap());
@@ -93,6 +95,13 @@ fn answer(path: &str) -> (&'static str, String) {
         ("/child", _) => {
             #[expect(clippy::zombie_processes, reason = "it is left for the platform to end")]
             let child = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+            (OK, child.id().to_string())
+        }
+        ("/outcast", _) => {
+            // As a watchdog starts what it wraps.
+            #[expect(clippy::zombie_processes, reason = "it is left for the platform to end")]
+            let child =
+                Command::new("/bin/sleep").arg("1000").env_remove("CREMA_SOCKET").process_group(0).spawn().unwrap();
             (OK, child.id().to_string())
         }
         ("/die", _) => std::process::abort(),
