@@ -21,7 +21,7 @@ impl Data {
     /// The directory of a function, made when it is not there.
     pub(crate) fn open(&self, name: &FunctionName) -> io::Result<PathBuf> {
         let dir = self.path(name);
-        disk::make_dir(&dir)?;
+        disk::make_lasting_dir(&dir)?;
         Ok(dir)
     }
 

@@ -10,10 +10,22 @@ pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Makes a directory and its parents as [`make_dir`] does; a return means that those made are on disk.
+pub(crate) fn make_lasting_dir(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|above| !is_there(above)).collect();
+    make_dir(path)?;
+    // The entry of a directory is in the one above it.
+    missing.into_iter().rev().try_for_each(|made| sync_dir(parent(made)?))
+}
+
+fn is_there(path: &Path) -> bool {
+    path.as_os_str().is_empty() || path.is_dir()
+}
+
 /// Replaces a file's content so that a crash leaves the old or the new, and a return means the new is on disk.
 pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let dir = parent(path)?;
-    make_dir(dir)?;
+    make_lasting_dir(dir)?;
     let beside = dir.join(format!(".new-{:08x}", rand::random::<u32>()));
     let written = write_new(&beside, content).and_then(|()| fs::rename(&beside, path));
     if let Err(error) = written {
@@ -66,6 +78,8 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn sync_dir(dir: &Path) -> io::Result<()> {
+    // The directory above a single relative name has none.
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     File::open(dir)?.sync_all()
 }
 
