@@ -23,7 +23,7 @@ use tokio::sync::broadcast;
 use wire::FunctionName;
 use wire::log::LogLine;
 
-/// Lines a follower may fall behind before it misses some.
+/// Lines a follower may fall behind before it misses some. The room for them is there while anyone follows.
 const FOLLOWER_LAG: usize = 4096;
 
 /// The logs of all functions.
@@ -45,7 +45,7 @@ pub(crate) struct FunctionLog {
 
 struct Open {
     file: RotatedFile,
-    /// `None` when the log is removed: that ends the followers' streams.
+    /// `None` when nobody follows, and when the log is removed: that ends the followers' streams.
     followers: Option<broadcast::Sender<LogLine>>,
 }
 
@@ -61,10 +61,7 @@ impl Logs {
             Arc::new(FunctionLog {
                 name: name.clone(),
                 clock: Arc::clone(&self.clock),
-                open: Mutex::new(Open {
-                    file: RotatedFile::new(self.path(name), self.limits),
-                    followers: Some(broadcast::Sender::new(FOLLOWER_LAG)),
-                }),
+                open: Mutex::new(Open { file: RotatedFile::new(self.path(name), self.limits), followers: None }),
             })
         });
         Arc::clone(log)
@@ -86,6 +83,12 @@ impl Logs {
     }
 }
 
+impl Open {
+    fn follow(&mut self) -> broadcast::Receiver<LogLine> {
+        self.followers.get_or_insert_with(|| broadcast::Sender::new(FOLLOWER_LAG)).subscribe()
+    }
+}
+
 impl FunctionLog {
     /// Appends lines of one replica.
     pub(crate) fn append(&self, instance: &str, texts: impl IntoIterator<Item = String>) {
@@ -96,9 +99,12 @@ impl FunctionLog {
             lines.push(Stored { timestamp, instance: instance.to_owned(), text });
         }
         open.file.append(&lines);
+        if open.followers.as_ref().is_some_and(|followers| followers.receiver_count() == 0) {
+            open.followers = None;
+        }
         let Some(followers) = &open.followers else { return };
         for line in lines {
-            // No followers is no error.
+            // That the last follower has just gone is no error.
             followers.send(line.into_line(&self.name)).map(drop).unwrap_or_default();
         }
     }
@@ -111,14 +117,34 @@ impl FunctionLog {
     /// The lines a query asks for.
     pub(crate) fn read(&self, query: &LogQuery, since: Option<jiff::Timestamp>) -> BoxStream<'static, LogLine> {
         let (snapshot, followed) = {
-            let open = self.open();
-            let followers = open.followers.as_ref().filter(|_| query.follow);
-            (open.file.snapshot(), followers.map(broadcast::Sender::subscribe))
+            let mut open = self.open();
+            let can_follow = query.follow && !open.file.is_closed();
+            let followed = can_follow.then(|| open.follow());
+            (open.file.snapshot(), followed)
         };
         query::stream(self.name.clone(), snapshot, followed, query, since)
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_log_that_nobody_follows_holds_no_room_for_followers() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = LogLimits { bytes: 1000, files: 2 };
+        let log = Logs::new(dir.path(), limits, Arc::new(daemon::SystemClock)).of(&"talker".parse().unwrap());
+        assert!(log.open().followers.is_none());
+        let stream = log.read(&LogQuery { follow: true, ..LogQuery::default() }, None);
+        log.note("talker-1", "one");
+        assert!(log.open().followers.is_some());
+        drop(stream);
+        log.note("talker-1", "two");
+        assert!(log.open().followers.is_none());
     }
 }

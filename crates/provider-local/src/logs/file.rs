@@ -78,6 +78,10 @@ impl RotatedFile {
         self.newest = None;
     }
 
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// The files as they are now, oldest first, each with its length. They stay readable when they are rotated away.
     pub(super) fn snapshot(&self) -> Vec<(File, u64)> {
         let open = |number| {
