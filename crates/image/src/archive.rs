@@ -4,7 +4,9 @@
 use crate::error::ImageError;
 use crate::metered::Budget;
 use flate2::bufread::MultiGzDecoder;
+use std::cell::Cell;
 use std::io::{self, BufRead, Read};
+use std::rc::Rc;
 use tar::EntryType;
 
 /// One entry, as the archive has it.
@@ -24,30 +26,45 @@ impl Item<'_> {
     }
 }
 
+/// How many files may still come, shared with whoever makes some that no entry names.
+#[derive(Clone, Debug)]
+pub(crate) struct Entries {
+    left: Rc<Cell<u64>>,
+    limit: u64,
+}
+
+impl Entries {
+    /// Takes one; the limit when there is none left.
+    pub(crate) fn take(&self) -> Result<(), u64> {
+        self.left.set(self.left.get().checked_sub(1).ok_or(self.limit)?);
+        Ok(())
+    }
+}
+
 /// What is left of the limits while the parts of one image are read.
 pub(crate) struct Allowance {
     pub(crate) bytes: Budget,
-    pub(crate) entries: u64,
-    limit: (u64, u64),
+    pub(crate) entries: Entries,
+    /// Of bytes.
+    limit: u64,
 }
 
 impl Allowance {
     pub(crate) fn new(bytes: u64, entries: u64) -> Self {
-        Self { bytes: Budget::new(bytes), entries, limit: (bytes, entries) }
+        let entries = Entries { left: Rc::new(Cell::new(entries)), limit: entries };
+        Self { bytes: Budget::new(bytes), entries, limit: bytes }
     }
 
-    fn take_entry(&mut self, of: &str) -> Result<(), ImageError> {
-        self.entries = self
-            .entries
-            .checked_sub(1)
-            .ok_or_else(|| ImageError::TooLarge { what: of.to_owned(), limit: format!("{} entries", self.limit.1) })?;
-        Ok(())
+    fn take_entry(&self, of: &str) -> Result<(), ImageError> {
+        self.entries
+            .take()
+            .map_err(|limit| ImageError::TooLarge { what: of.to_owned(), limit: format!("{limit} entries") })
     }
 
     /// What a failed read means.
     pub(crate) fn error(&self, of: &str, error: &io::Error) -> ImageError {
         if self.bytes.is_spent() {
-            return ImageError::TooLarge { what: of.to_owned(), limit: format!("{} bytes unpacked", self.limit.0) };
+            return ImageError::TooLarge { what: of.to_owned(), limit: format!("{} bytes unpacked", self.limit) };
         }
         let text = error.to_string();
         // tar gives its errors no kinds.

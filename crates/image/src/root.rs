@@ -40,8 +40,21 @@ impl Root {
         self.base.join(place)
     }
 
-    /// The real place of a directory below the root. One that is missing is made when `create` says so, else `None`.
-    pub(crate) fn directory(&self, path: &Path, create: bool) -> io::Result<Option<PathBuf>> {
+    /// The real place of a directory below the root; `None` when it is missing.
+    pub(crate) fn directory(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+        self.resolve(path, None)
+    }
+
+    /// The same, and what is missing on the way is made, each after `allow` has agreed.
+    pub(crate) fn make_directory(&self, path: &Path, mut allow: impl FnMut() -> io::Result<()>) -> io::Result<PathBuf> {
+        Ok(self.resolve(path, Some(&mut allow))?.expect("missing directories are made"))
+    }
+
+    fn resolve(
+        &self,
+        path: &Path,
+        mut allow: Option<&mut dyn FnMut() -> io::Result<()>>,
+    ) -> io::Result<Option<PathBuf>> {
         let mut real = Vec::<OsString>::new();
         let mut rest: VecDeque<OsString> = parts(path)?;
         let mut links = 0;
@@ -73,11 +86,12 @@ impl Root {
                     let why = format!("{} is on its way and is no directory", place.display());
                     return Err(io::Error::new(io::ErrorKind::NotADirectory, why));
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound && create => {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let Some(allow) = &mut allow else { return Ok(None) };
+                    allow()?;
                     fs::create_dir(&here)?;
                     fs::set_permissions(&here, fs::Permissions::from_mode(0o755))?;
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(error),
             }
         }
@@ -94,10 +108,10 @@ fn find(root: &Root, mut path: PathBuf) -> io::Result<PathBuf> {
     let missing = || io::Error::from(io::ErrorKind::NotFound);
     for _ in 0..MAX_LINKS {
         let Some(name) = path.file_name() else {
-            return root.directory(&path, false)?.map(|place| root.at(&place)).ok_or_else(missing);
+            return root.directory(&path)?.map(|place| root.at(&place)).ok_or_else(missing);
         };
         let above = path.parent().unwrap_or_else(|| Path::new(""));
-        let above = root.directory(above, false)?.ok_or_else(missing)?;
+        let above = root.directory(above)?.ok_or_else(missing)?;
         let place = root.at(&above).join(name);
         if !fs::symlink_metadata(&place)?.is_symlink() {
             return Ok(place);
@@ -194,7 +208,7 @@ mod tests {
             ("broken", Some("nowhere/x")),
             ("loop", None),
         ] {
-            let place = root.directory(Path::new(path), true).ok().flatten();
+            let place = root.make_directory(Path::new(path), || Ok(())).ok();
             assert_eq!(place, expected.map(PathBuf::from), "{path}");
         }
         assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 1);

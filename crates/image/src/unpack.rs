@@ -57,7 +57,7 @@ impl Store {
             let digest = layer.digest()?;
             let of = format!("layer {} of {}", number + 1, image.reference);
             let blob = self.open_blob(&digest)?;
-            let mut target = Target::new(&root, number > 0);
+            let mut target = Target::new(&root, number > 0, allowance.entries.clone());
             let diff_id = image.diff_ids.get(number).map(String::as_str);
             read_layer(&of, blob, (&digest, diff_id), &mut allowance, |item| {
                 change::decode(&of, item, limits.special_files)?

@@ -1,7 +1,7 @@
 //! Applies one layer to a root file system.
 
 use super::change::Change;
-use crate::archive::{self, Allowance, Item};
+use crate::archive::{self, Allowance, Entries, Item};
 use crate::digest::{Digest, Hashing};
 use crate::error::ImageError;
 use crate::root::{Root, remove_tree};
@@ -58,11 +58,13 @@ pub(crate) struct Target<'a> {
     root: &'a Root,
     /// What this layer brought itself and its whiteouts do not hide; `None` for the lowest layer, which hides nothing.
     own: Option<HashSet<PathBuf>>,
+    /// Directories that entries need and none names count as entries: a path may need hundreds.
+    entries: Entries,
 }
 
 impl<'a> Target<'a> {
-    pub(crate) fn new(root: &'a Root, over_others: bool) -> Self {
-        Self { root, own: over_others.then(HashSet::new) }
+    pub(crate) fn new(root: &'a Root, over_others: bool, entries: Entries) -> Self {
+        Self { root, own: over_others.then(HashSet::new), entries }
     }
 
     pub(super) fn apply(&mut self, of: &str, change: Change, item: &mut Item<'_>) -> Result<(), ImageError> {
@@ -92,11 +94,11 @@ impl<'a> Target<'a> {
             }
             Change::Symlink { path, target } => symlink(target, self.free_place(&path)?),
             Change::HardLink { path, to } => self.hard_link(&path, &to),
-            Change::Hide { directory, name } => match self.root.directory(&directory, false)? {
+            Change::Hide { directory, name } => match self.root.directory(&directory)? {
                 Some(directory) => self.hide(&directory.join(name)),
                 None => Ok(()),
             },
-            Change::HideAll { directory } => match self.root.directory(&directory, false)? {
+            Change::HideAll { directory } => match self.root.directory(&directory)? {
                 Some(directory) => self.hide_inside(&directory),
                 None => Ok(()),
             },
@@ -106,7 +108,7 @@ impl<'a> Target<'a> {
     fn hard_link(&mut self, path: &Path, to: &Path) -> io::Result<()> {
         let missing = || io::Error::new(io::ErrorKind::NotFound, "the file it links to is not in the image");
         let (above, name) = split(to)?;
-        let existing = self.root.at(&self.root.directory(above, false)?.ok_or_else(missing)?).join(name);
+        let existing = self.root.at(&self.root.directory(above)?.ok_or_else(missing)?).join(name);
         let found = fs::symlink_metadata(&existing).map_err(|_| missing())?;
         if found.is_dir() {
             return Err(io::Error::other("it links to a directory"));
@@ -122,10 +124,18 @@ impl<'a> Target<'a> {
     /// Where an entry goes, its directories made; whatever is there already stays for now.
     fn place(&mut self, path: &Path) -> io::Result<PathBuf> {
         let (above, name) = split(path)?;
-        let directory = self.root.directory(above, true)?.expect("missing directories are made");
+        let too_many = |limit| {
+            io::Error::other(format!("with the directories it needs, the image holds more than {limit} entries"))
+        };
+        let directory = self.root.make_directory(above, || self.entries.take().map_err(too_many))?;
         let place = directory.join(name);
         if let Some(own) = &mut self.own {
-            own.extend(place.ancestors().filter(|above| !above.as_os_str().is_empty()).map(PathBuf::from));
+            for above in place.ancestors().take_while(|above| !above.as_os_str().is_empty()) {
+                // Those above one that is there already came with it.
+                if !own.insert(above.to_owned()) {
+                    break;
+                }
+            }
         }
         Ok(self.root.at(&place))
     }

@@ -132,6 +132,20 @@ fn a_bomb_is_stopped_at_the_limit() {
 }
 
 #[test]
+fn directories_that_no_entry_names_count_too() {
+    let deep = |number: usize| file(&format!("{number}/b/c/d/e"), "x");
+    let layers = [vec![deep(1)], vec![deep(2), file("2/b/c/d/f", "x")]];
+    // Three files, two times four directories.
+    World::new(Limits { entries: 11, ..Limits::default() }).import(&archive_of(&layers)).unwrap();
+    let world = World::new(Limits { entries: 10, ..Limits::default() });
+    let error = world.import(&archive_of(&layers)).unwrap_err().to_string();
+    assert!(error.contains("more than 10 entries"), "{error}");
+    let world = World::new(Limits { entries: 6, ..Limits::default() });
+    let error = world.import(&archive_of(&layers)).unwrap_err().to_string();
+    assert!(error.contains("2/b/c/d/e") && error.contains("more than 6 entries"), "{error}");
+}
+
+#[test]
 fn an_endless_name_is_not_held_in_memory() {
     let world = World::new(Limits::default());
     let long = raw(EntryType::GNULongName, "././@LongLink", "", &vec![b'a'; 3_000_000]);
