@@ -8,7 +8,7 @@
 use e2e::eventually;
 use e2e::load::{Placed, Tills, processes_of_function};
 use e2e::platform::{State, signal};
-use e2e::shop::{Ended, books_agree, restock, shop, stock};
+use e2e::shop::{Ended, books_agree, plenty, shop};
 use e2e::system::processes_of;
 use rustix::process::Signal;
 use std::process::ExitCode;
@@ -53,7 +53,7 @@ struct Figures {
 async fn crash_loop(lasts: Duration) {
     let state = State::default();
     let platform = shop(&state).await;
-    let mut before = stock(&platform).await.on_hand + restock(&platform, "long").await;
+    let mut before = plenty(&platform).await;
     platform.stop().await;
     let begun = Instant::now();
     let (mut figures, mut others) = (Figures::default(), Vec::new());

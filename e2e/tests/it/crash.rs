@@ -3,7 +3,7 @@
 use crate::shop;
 use e2e::load::{Placed, Tills, processes_of_function};
 use e2e::platform::{State, signal};
-use e2e::shop::{orders, stock};
+use e2e::shop::{orders, plenty};
 use e2e::system::{processes_of, program};
 use e2e::{eventually, skipped};
 use rustix::process::Signal;
@@ -16,7 +16,7 @@ async fn killing_the_platform_under_load_loses_nothing_acknowledged() {
     for round in 0..3 {
         let platform = shop(&state).await;
         if before.is_none() {
-            before = Some(stock(&platform).await.on_hand);
+            before = Some(plenty(&platform).await);
         }
         let tills = Tills::open(&platform, &format!("k{round}"), 4, |till| till % 2 == 0);
         eventually("orders come in", || async {
@@ -42,7 +42,7 @@ async fn killing_the_platform_under_load_loses_nothing_acknowledged() {
 async fn killing_functions_under_load_leaves_no_order_half_done() {
     let state = State::default();
     let platform = shop(&state).await;
-    let before = stock(&platform).await.on_hand;
+    let before = plenty(&platform).await;
     let tills = Tills::open(&platform, "f", 4, |till| till == 0);
     for function in ["payment", "inventory", "order", "order", "payment"] {
         let before: BTreeSet<u32> = processes_of_function(&state, function);
