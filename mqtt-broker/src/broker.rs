@@ -28,13 +28,15 @@ const FAREWELL: Duration = Duration::from_millis(500);
 const PACKET_ROOM: usize = 128 * 1024;
 /// How many clients may be connecting at a time.
 const HANDSHAKES: usize = 256;
+/// How long a client may take to say who it is.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How many clients may be connected, and how many sessions may exist.
 const SESSIONS: isize = 10_000;
 const CONNECTIONS: usize = SESSIONS.unsigned_abs();
 /// How long a session without a client is kept when the client says nothing else.
 const SESSION_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many messages wait for a client that is away or slow.
-const WAITING_FOR_A_CLIENT: usize = 1_000;
+const WAITING_FOR_A_CLIENT: usize = 100;
 
 /// The broker, its port reserved. Connections are refused until [`run`](Broker::run) has a topic map.
 pub struct Broker {
@@ -161,6 +163,7 @@ fn serve(
             .allow_anonymous(false)
             .max_connections(CONNECTIONS)
             .max_handshaking_limit(HANDSHAKES)
+            .handshake_timeout(HANDSHAKE)
             .max_packet_size(packet)
             .max_mqueue_len(WAITING_FOR_A_CLIENT)
             .max_inflight(NonZeroU16::MIN.saturating_add(63))
