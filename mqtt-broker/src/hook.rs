@@ -81,7 +81,7 @@ impl Hook {
         match verdict {
             Ok(Verdict::Allowed) => {}
             Ok(Verdict::WrongPassword) => {
-                tracing::warn!(user, client = %client.client_id(), "An MQTT client gave a wrong user or password");
+                tracing::warn!(user, client = ?client.client_id(), "An MQTT client gave a wrong user or password");
                 return AuthResult::BadUsernameOrPassword;
             }
             Ok(Verdict::NoUser) | Err(_) => return AuthResult::NotAuthorized,
@@ -93,8 +93,10 @@ impl Hook {
             None => None,
         };
         match will {
-            Some(topic) if !self.0.access.may_publish(user.as_deref(), client.client_id(), topic) => {
-                tracing::warn!(user, client = %client.client_id(), %topic, "An MQTT client may not publish its will");
+            Some(topic)
+                if is_the_brokers(topic) || !self.0.access.may_publish(user.as_deref(), client.client_id(), topic) =>
+            {
+                tracing::warn!(user, client = ?client.client_id(), ?topic, "An MQTT client may not publish its will");
                 AuthResult::NotAuthorized
             }
             _ => AuthResult::Allow(false, None),
@@ -107,7 +109,7 @@ impl Hook {
             return SubscribeAclResult::new_success(subscribe.opts.qos(), None);
         }
         let filter = &subscribe.topic_filter;
-        tracing::warn!(user, client = %session.id.client_id, %filter, "An MQTT client may not subscribe to this");
+        tracing::warn!(user, client = ?session.id.client_id, ?filter, "An MQTT client may not subscribe to this");
         SubscribeAclResult::new_failure(SubscribeAckReason::NotAuthorized)
     }
 
@@ -116,33 +118,30 @@ impl Hook {
         if topic.is_empty() || topic.contains(['+', '#', '\0']) {
             return Answer::CutOff(PublishAckReason::TopicNameInvalid, "wildcards are for subscriptions".to_owned());
         }
-        if !self.0.access.may_publish(user, client, topic) {
-            tracing::warn!(user, %client, %topic, "An MQTT client may not publish to this");
+        if is_the_brokers(topic) || !self.0.access.may_publish(user, client, topic) {
+            tracing::warn!(user, ?client, ?topic, "An MQTT client may not publish to this");
             return Answer::Refuse(PublishAckReason::NotAuthorized, "not allowed to publish to this topic".to_owned());
         }
         let bytes = publish.payload.len();
         if bytes > self.0.body_limit {
             let limit = self.0.body_limit;
-            tracing::warn!(%client, %topic, bytes, limit, "An MQTT client's payload is too large");
+            tracing::warn!(?client, ?topic, bytes, limit, "An MQTT client's payload is too large");
             return Answer::Refuse(PublishAckReason::QuotaExceeded, format!("the payload's limit is {limit} bytes"));
-        }
-        if topic.starts_with("$SYS/") {
-            return Answer::Allow;
         }
         let dispatched = self.dispatch(event(publish), PATIENCE).await;
         match dispatched {
             Ok(_) => Answer::Allow,
             // At most once is what QoS 0 promises.
             Err(error) if publish.qos == QoS::AtMostOnce => {
-                tracing::warn!(%client, %topic, %error, "An event of QoS 0 did not reach its functions");
+                tracing::warn!(?client, ?topic, %error, "An event of QoS 0 did not reach its functions");
                 Answer::Allow
             }
             Err(error) if error.is_temporary() => {
-                tracing::warn!(%client, %topic, %error, "An event cannot be kept; its sensor is cut off to send again");
+                tracing::warn!(?client, ?topic, %error, "An event cannot be kept; its sensor is cut off to send again");
                 Answer::CutOff(PublishAckReason::ImplementationSpecificError, error.to_string())
             }
             Err(error) => {
-                tracing::error!(%client, %topic, %error, "An event is refused for good; its sensor is told");
+                tracing::error!(?client, ?topic, %error, "An event is refused for good; its sensor is told");
                 Answer::Refuse(PublishAckReason::QuotaExceeded, error.to_string())
             }
         }
@@ -150,7 +149,7 @@ impl Hook {
 
     async fn will(&self, publish: &Publish) {
         if publish.payload.len() > self.0.body_limit {
-            tracing::warn!(topic = %publish.topic, "A will is too large for functions");
+            tracing::warn!(topic = ?publish.topic, "A will is too large for functions");
             return;
         }
         let hook = self.clone();
@@ -179,6 +178,11 @@ impl Hook {
             () = tokio::time::sleep(limit) => Err(DispatchError::Late(limit)),
         }
     }
+}
+
+/// Whether a topic is for what the broker says of itself.
+fn is_the_brokers(topic: &str) -> bool {
+    topic.starts_with("$SYS/")
 }
 
 /// Counts an event while it is under way.

@@ -51,6 +51,22 @@ async fn only_known_users_publish_and_only_where_they_may() {
 }
 
 #[tokio::test]
+async fn nobody_speaks_for_the_broker() {
+    if !clients("nobody_speaks_for_the_broker") {
+        return;
+    }
+    let gateway = FakeGateway::start().await;
+    let broker = start(&gateway, config()).await;
+    let refused = broker.published(&["-V", "mqttv5", "-q", "1", "-t", "$SYS/broker/version", "-m", "1"]).await;
+    assert!(text(&refused.stderr).contains("Not authorized"), "{}", text(&refused.stderr));
+    let will = ["--will-topic", "$SYS/a", "--will-payload", "x", "-q", "1", "-t", "a", "-m", "1"];
+    assert!(!broker.published(&will).await.status.success(), "a will");
+    let allowed = broker.published(&["-q", "1", "-t", "a", "-m", "1"]).await;
+    assert!(allowed.status.success(), "{}", text(&allowed.stderr));
+    broker.stop().await;
+}
+
+#[tokio::test]
 async fn a_broken_password_file_is_named_at_the_start() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("passwords");
