@@ -32,6 +32,8 @@ use wire::FunctionName;
 
 /// The largest answer that is kept for a callback.
 const ANSWER_LIMIT: usize = 16 << 20;
+/// How long callbacks under way may take to end once every call has.
+const CALLBACKS_LINGER: Duration = Duration::from_secs(10);
 const INTERNAL: HeaderName = HeaderName::from_static(wire::header::INTERNAL);
 const RETRY: HeaderName = HeaderName::from_static(wire::header::RETRY);
 const RETRY_MAX: HeaderName = HeaderName::from_static(wire::header::RETRY_MAX);
@@ -65,7 +67,7 @@ impl QueueWorker {
         let Self { state, queue, config } = self;
         let clock = Arc::clone(&state.clock);
         let callbacks = Rc::new(Callbacks::default());
-        let drain = config.drain;
+        let linger = config.drain.min(CALLBACKS_LINGER);
         let deliverer = Deliverer {
             usual: config.policy.clone(),
             invoker: Rc::new(Invoker::new(state)),
@@ -73,7 +75,7 @@ impl QueueWorker {
             last: RefCell::default(),
         };
         Worker::new(config, queue, clock, deliverer).run(stop).await;
-        if tokio::time::timeout(drain, callbacks.idle()).await.is_err() {
+        if tokio::time::timeout(linger, callbacks.idle()).await.is_err() {
             tracing::warn!("callbacks were under way when delivery stopped and are lost");
         }
     }

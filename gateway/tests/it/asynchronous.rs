@@ -25,10 +25,14 @@ struct Async {
 
 impl Async {
     async fn new() -> Self {
+        Self::with(queue::worker::Config::default()).await
+    }
+
+    async fn with(worker: queue::worker::Config) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let queue = queue::sqlite::open(dir.path()).unwrap();
         let (gateway, provider) = build(Config::default(), Some(Arc::clone(&queue)));
-        let worker = work(&gateway);
+        let worker = work(&gateway, worker);
         let stage = Stage::run(gateway, provider).await;
         Self { stage, queue, _dir: dir, _worker: worker }
     }
@@ -42,9 +46,9 @@ impl Async {
     }
 }
 
-fn work(gateway: &Gateway) -> (Stopper, JoinHandle<std::io::Result<()>>) {
+fn work(gateway: &Gateway, config: queue::worker::Config) -> (Stopper, JoinHandle<std::io::Result<()>>) {
     let (stopper, stop) = daemon::stop::pair();
-    let worker = gateway.worker(queue::worker::Config::default()).unwrap();
+    let worker = gateway.worker(config).unwrap();
     (stopper, tokio::spawn(worker.run(stop)))
 }
 
@@ -127,6 +131,21 @@ async fn a_failed_call_is_made_again_with_its_id_and_its_result_called_back() {
         assert_eq!(posted.header(name), [value], "{name}");
     }
     assert!(posted.header("x-duration-seconds")[0].parse::<f64>().unwrap() >= 0.0);
+}
+
+#[tokio::test]
+async fn a_callback_that_nobody_answers_holds_no_call_up() {
+    let crema = Async::with(queue::worker::Config { max_inflight: 1, ..queue::worker::Config::default() }).await;
+    let (function, silent) = (Function::ok().await, Function::scripted(|_kept| std::future::pending()).await);
+    crema.stage.function("f", function.address).await;
+    let began = std::time::Instant::now();
+    for id in ["a", "b", "c"] {
+        let headers = format!("X-Callback-Url: http://{}/\r\nX-Call-Id: {id}\r\n", silent.address);
+        assert_eq!(crema.post("/async-function/f", &headers, "").await.status, 202);
+    }
+    eventually("all are done", async || crema.state("c").await == Some(wire::call::CallState::Done)).await;
+    // One after another's callback would take 30 s each.
+    assert!(began.elapsed() < std::time::Duration::from_secs(25), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
