@@ -11,6 +11,8 @@ const PACKAGES: [&str; 6] = ["crema", "gateway", "mqtt-connector", "cron-connect
 
 /// The workspace's root, when it is not where the tests were built.
 const ENV_ROOT: &str = "CREMA_E2E_ROOT";
+/// What an image folder's name begins with; the process's id follows.
+const IMAGES_PREFIX: &str = "crema-images-";
 /// The functions of `stack.yml`.
 pub const FUNCTIONS: [&str; 4] = ["order", "payment", "inventory", "fridge-temp"];
 
@@ -51,23 +53,34 @@ pub fn target() -> PathBuf {
     variable("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// A folder with an image store that holds the four functions, packed once for a whole test run.
+/// A folder with an image store that holds the four functions, packed once for a whole test run. It goes with the next
+/// run: nothing tells a test binary that it ends.
 pub fn images() -> &'static Path {
-    static IMAGES: OnceLock<tempfile::TempDir> = OnceLock::new();
-    IMAGES
-        .get_or_init(|| {
-            let folder = tempfile::Builder::new().prefix("crema-images-").tempdir().unwrap();
-            for function in FUNCTIONS {
-                let packed = Command::new(binary("crema"))
-                    .args(["image", "--state"])
-                    .arg(folder.path())
-                    .args(["build", "--tag", &format!("ghcr.io/crema-faas/{function}:0.1.0")])
-                    .arg(binary(function))
-                    .output()
-                    .unwrap();
-                assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
-            }
-            folder
-        })
-        .path()
+    static IMAGES: OnceLock<PathBuf> = OnceLock::new();
+    IMAGES.get_or_init(|| {
+        remove_those_of_ended_runs();
+        let folder = std::env::temp_dir().join(format!("{IMAGES_PREFIX}{}", std::process::id()));
+        for function in FUNCTIONS {
+            let packed = Command::new(binary("crema"))
+                .args(["image", "--state"])
+                .arg(&folder)
+                .args(["build", "--tag", &format!("ghcr.io/crema-faas/{function}:0.1.0")])
+                .arg(binary(function))
+                .output()
+                .unwrap();
+            assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
+        }
+        folder
+    })
+}
+
+fn remove_those_of_ended_runs() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).unwrap().filter_map(Result::ok) {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(IMAGES_PREFIX)).map(str::to_owned);
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            // Another user's stays.
+            std::fs::remove_dir_all(entry.path()).unwrap_or_default();
+        }
+    }
 }
