@@ -33,6 +33,7 @@ pub enum AccessError {
 pub(crate) struct Access {
     /// None: users and passwords are not looked at, everyone is anonymous.
     users: Option<HashMap<String, PasswordHash>>,
+    nobody: PasswordHash,
     anonymous: bool,
     acl: Option<Acl>,
 }
@@ -56,7 +57,8 @@ impl Access {
             Some(path) => Some(Acl::parse(&read(path)?).map_err(|(line, why)| at(path, line, why))?),
             None => None,
         };
-        Ok(Self { users, anonymous: config.allows_anonymous(), acl })
+        let nobody = PasswordHash::of_nobody(users.iter().flat_map(HashMap::values));
+        Ok(Self { users, nobody, anonymous: config.allows_anonymous(), acl })
     }
 
     /// Whether a client may connect. Takes as long as its password's rounds do.
@@ -66,7 +68,7 @@ impl Access {
         };
         let right = match users.get(user) {
             Some(hash) => hash.verify(password),
-            None => PasswordHash::of_nobody().verify(password),
+            None => self.nobody.verify(password),
         };
         if right { Verdict::Allowed } else { Verdict::WrongPassword }
     }

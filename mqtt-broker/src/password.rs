@@ -34,9 +34,10 @@ impl PasswordHash {
         (parts.next().is_none() && hash.len() == HASH_BYTES).then_some(Self { iterations, salt, hash })
     }
 
-    /// A hash no password has, to spend the same time on users that do not exist.
-    pub(crate) fn of_nobody() -> Self {
-        Self { iterations: Some(101), salt: vec![0; 12], hash: vec![0; HASH_BYTES] }
+    /// A hash no password has, to spend as much time on users that do not exist as on the slowest of those who do.
+    pub(crate) fn of_nobody<'a>(users: impl IntoIterator<Item = &'a Self>) -> Self {
+        let iterations = users.into_iter().filter_map(|user| user.iterations).max();
+        Self { iterations, salt: vec![0; 12], hash: vec![0; HASH_BYTES] }
     }
 
     /// Whether this is the password; takes as long as the hash's rounds do.
@@ -60,7 +61,10 @@ mod tests {
         let hash = PasswordHash::parse(line).unwrap();
         assert!(hash.verify(b"secret"));
         assert!(!hash.verify(b"Secret"));
-        assert!(!PasswordHash::of_nobody().verify(b""));
+        let older = PasswordHash { iterations: None, ..hash.clone() };
+        let nobody = PasswordHash::of_nobody([&older, &hash]);
+        assert_eq!(nobody.iterations, Some(101));
+        assert!(!nobody.verify(b""));
     }
 
     #[test]
