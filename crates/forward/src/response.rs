@@ -143,6 +143,11 @@ impl Streaming {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
         }
+        // Whoever always has something to read would never get to the alarm.
+        if Instant::now() >= self.deadline {
+            let limit = self.limit;
+            return Poll::Ready(Some(Err(self.fail(Reason::TimedOut(limit)))));
+        }
         loop {
             return match Pin::new(&mut self.incoming).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {

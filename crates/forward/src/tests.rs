@@ -169,6 +169,27 @@ async fn time_limits_hold_before_and_within_the_answer() {
 }
 
 #[tokio::test]
+async fn an_answer_that_always_has_more_ends_at_its_limit() {
+    locally(async {
+        let limits = Limits { total: Duration::from_millis(200), ..Limits::default() };
+        let target = upstream(|mut stream, _| async move {
+            read_head(&mut stream).await;
+            let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n2\r\ncd\r\n";
+            stream.write_all(answer).await.unwrap();
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let mut response = target.send(limits, || Some(request(Method::GET))).await.unwrap();
+        assert_eq!(response.body.chunk().await.unwrap().unwrap(), "ab");
+        // What comes next is there by then, and too late.
+        tokio::time::sleep(limits.total).await;
+        let failed = response.body.chunk().await.unwrap().unwrap_err();
+        assert!(matches!(failed.reason, Reason::TimedOut(_)), "{failed}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn unix_sockets_serve_and_what_is_not_there_is_told_before_anything_is_sent() {
     locally(async {
         let dir = tempfile::tempdir().unwrap();
