@@ -9,17 +9,27 @@ const LONGEST: usize = 16 * 1024;
 /// Read at once.
 const CHUNK: usize = 16 * 1024;
 
-/// Reads until the end, or until the pipe breaks.
+/// Reads until the end, or until the pipe breaks. Lines are written on a blocking thread, one chunk's before the next is
+/// read: a slow disk makes the pipe fill up and holds up nothing else.
 pub(crate) async fn capture(mut pipe: impl AsyncRead + Unpin, log: Arc<FunctionLog>, instance: String) {
+    let instance: Arc<str> = instance.into();
+    let append = async |lines: Vec<String>| {
+        if lines.is_empty() {
+            return;
+        }
+        let (log, instance) = (Arc::clone(&log), Arc::clone(&instance));
+        // It fails only when the platform ends at once.
+        tokio::task::spawn_blocking(move || log.append(&instance, lines)).await.unwrap_or_default();
+    };
     let mut splitter = Splitter::default();
     let mut chunk = vec![0; CHUNK];
     loop {
         match pipe.read(&mut chunk).await {
             Ok(0) | Err(_) => break,
-            Ok(length) => log.append(&instance, splitter.push(&chunk[..length])),
+            Ok(length) => append(splitter.push(&chunk[..length])).await,
         }
     }
-    log.append(&instance, splitter.finish());
+    append(splitter.finish()).await;
 }
 
 /// Cuts bytes into lines of bounded length.
