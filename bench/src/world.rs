@@ -94,7 +94,8 @@ impl World {
     }
 }
 
-/// haproxy in front of one TCP port; its URL and process.
+/// haproxy in front of one TCP port, with as many threads as there are cores, as it comes and as ours; its URL and
+/// process.
 pub(crate) fn haproxy(backend: u16) -> anyhow::Result<(Process, String, TempDir)> {
     let folder = tempfile::tempdir()?;
     let port = free_port()?;
@@ -102,7 +103,7 @@ pub(crate) fn haproxy(backend: u16) -> anyhow::Result<(Process, String, TempDir)
     fs::write(
         &config,
         format!(
-            "global\n  nbthread 1\n  maxconn 1000\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  \
+            "global\n  maxconn 1000\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  \
              timeout server 60s\n  option forwardfor\n  http-reuse always\nfrontend in\n  bind 127.0.0.1:{port}\n  \
              http-request set-header X-Call-Id %[uuid()]\n  default_backend function\nbackend function\n  \
              server f 127.0.0.1:{backend}\n"
