@@ -1,0 +1,6 @@
+//! Confines one process as far as the machine lets us, and says how far that is.
+#![warn(missing_docs)]
+
+mod level;
+
+pub use level::{Level, UnknownLevel};

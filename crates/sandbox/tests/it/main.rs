@@ -1,0 +1,1 @@
+//! A confined process, seen from inside and outside.
