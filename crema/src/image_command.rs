@@ -4,10 +4,10 @@ mod output;
 
 use crate::build::{self, Pack, terminal_size};
 use crate::cli::stack_file;
-use crate::state_dir::{self, StateDir, StateDirError};
 use crate::terminal;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use daemon::state_dir::{self, StateDir, StateDirError};
 use daemon::{Env, ProcessEnv};
 use image::Store;
 use stack::Stack;

@@ -5,7 +5,6 @@ pub mod build;
 pub mod cli;
 pub mod credentials;
 pub mod image_command;
-pub mod state_dir;
 pub mod terminal;
 pub mod up;
 

@@ -12,8 +12,8 @@ mod start;
 
 use crate::build;
 use crate::cli::{Up, stack_file};
-use crate::state_dir::{self, StateDir};
 use anyhow::Context;
+use daemon::state_dir::{self, StateDir};
 use daemon::{Env, ProcessEnv};
 use stack::Stack;
 use std::net::{SocketAddr, TcpListener};

@@ -2,13 +2,11 @@
 //! order. Connectors and brokers are other processes.
 
 use anyhow::{Context, bail};
-use daemon::stop::{self, Stopper};
-use daemon::{Clock, Env, ProcessEnv, Stop, SystemClock};
+use daemon::part::{Part, first_end};
+use daemon::{Clock, Env, ProcessEnv, StateDir, SystemClock, program, stop};
 use gateway::{Config, Gateway, Parts};
 use provider_local::LocalProvider;
 use queue::Queue;
-use std::fs::{self, File};
-use std::future::Future;
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -35,33 +33,21 @@ fn start() -> anyhow::Result<()> {
     let mut config = Config::from_env(&env)?;
     let state = env.get(ENV_STATE).map(PathBuf::from);
     let state = state.with_context(|| format!("{ENV_STATE} is not set: name the directory to keep everything in"))?;
-    let _lock = lock(&state)?;
+    let state = StateDir::open(&state)?;
     config.counters.get_or_insert_with(|| state.join("invocations.json"));
     config.functions = Some((Ipv4Addr::LOCALHOST, 0).into());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(serve(config, &state))
 }
 
-/// Takes the state directory for this process, as `crema up` does.
-fn lock(state: &Path) -> anyhow::Result<File> {
-    let name = || format!("state directory {}; name another one in {ENV_STATE}", state.display());
-    fs::create_dir_all(state).with_context(name)?;
-    let file = File::options().create(true).truncate(false).write(true).open(state.join("lock")).with_context(name)?;
-    if file.try_lock().is_err() {
-        bail!("state directory {} is in use by another process; name another one in {ENV_STATE}", state.display());
-    }
-    Ok(file)
-}
-
-async fn serve(config: Config, state: &Path) -> anyhow::Result<()> {
+async fn serve(config: Config, state: &StateDir) -> anyhow::Result<()> {
     let env = ProcessEnv;
     let _traces = daemon::log::init(&env, "gateway")?;
-    let stop = stop::on_signals(|| {
-        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap_or_default();
-    })?;
+    let stop = stop::on_signals()?;
+    program::raise_file_limit();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let images = image::Store::open(state.join("images"))?;
-    let provider_config = provider_local::Config::new(state, state.join("run"), String::new());
+    let provider_config = provider_local::Config::new(state.path(), state.join("run"), String::new());
     let provider = LocalProvider::build(provider_config, images, Arc::clone(&clock))?;
     let queue = open_queue(&env, &state.join("queue"))?;
     let parts = Parts { provider: Arc::clone(&provider) as _, queue: Some(Arc::clone(&queue)), clock };
@@ -70,21 +56,21 @@ async fn serve(config: Config, state: &Path) -> anyhow::Result<()> {
     tracing::info!(address = %gateway.address(), metrics = %gateway.metrics_address(), "gateway");
 
     let worker = gateway.worker(queue::worker::Config::from_env(&env)?);
-    let worker = worker.map(|worker| Part::start(move |stop| worker.run(stop)));
-    let gateway = Part::start(move |stop| gateway.run(stop));
-    let provider = Part::start(move |stop| async move {
+    let worker = worker.map(|worker| Part::start("queue worker", move |stop| worker.run(stop)));
+    let gateway = Part::start("gateway", move |stop| gateway.run(stop));
+    let provider = Part::start("provider", move |stop| async move {
         provider.run(stop).await;
-        Ok(())
+        anyhow::Ok(())
     });
     let mut parts: Vec<Part> = worker.into_iter().chain([gateway, provider]).collect();
     // Without one of them calls would be accepted that nobody makes.
-    let mut ended = tokio::select! {
+    let ended = tokio::select! {
         () = stop.stopped() => Ok(()),
-        error = first_end(&mut parts) => Err(error),
+        error = first_end(&mut parts) => Err(error.into()),
     };
     tracing::info!("stopping: calls in flight are finished");
     for part in parts {
-        ended = ended.and(part.stop().await);
+        part.stop().await;
     }
     queue.close().await;
     ended
@@ -96,43 +82,4 @@ fn open_queue(env: &impl Env, directory: &Path) -> anyhow::Result<Arc<dyn Queue>
         Some("sled") => Ok(queue::sled::open(directory)?),
         Some(other) => bail!("{ENV_QUEUE}={other}: give sqlite or sled"),
     }
-}
-
-/// Something that runs until it is stopped.
-struct Part {
-    stopper: Stopper,
-    task: tokio::task::JoinHandle<std::io::Result<()>>,
-}
-
-impl Part {
-    fn start<F>(run: impl FnOnce(Stop) -> F) -> Self
-    where
-        F: Future<Output = std::io::Result<()>> + Send + 'static,
-    {
-        let (stopper, stop) = stop::pair();
-        Self { stopper, task: tokio::spawn(run(stop)) }
-    }
-
-    async fn stop(self) -> anyhow::Result<()> {
-        self.stopper.stop();
-        // One that ended by itself has been heard already.
-        if self.task.is_finished() {
-            return Ok(());
-        }
-        Ok(self.task.await??)
-    }
-}
-
-/// Waits until a part ends by itself, which none should.
-async fn first_end(parts: &mut [Part]) -> anyhow::Error {
-    let ends = parts.iter_mut().map(|part| {
-        Box::pin(async {
-            match (&mut part.task).await {
-                Ok(Ok(())) => anyhow::anyhow!("a part of the gateway stopped by itself"),
-                Ok(Err(error)) => error.into(),
-                Err(error) => error.into(),
-            }
-        })
-    });
-    futures_util::future::select_all(ends).await.0
 }

@@ -1,6 +1,6 @@
 //! The MQTT connector on its own, between a broker and a gateway elsewhere.
 
-use daemon::{EXIT_USAGE, Env, EnvError, ProcessEnv};
+use daemon::{Env, EnvError, ProcessEnv};
 use dispatch::Dispatcher;
 use gateway_client::{ClientConfig, FunctionList, GatewayClient, HeaderValue};
 use mqtt_connector::{Config, MqttConnector};
@@ -14,24 +14,14 @@ const ENV_CONTENT_TYPE: &str = "content_type";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let env = ProcessEnv;
-    let traces = match daemon::log::init(&env, "mqtt-connector") {
-        Ok(traces) => traces,
-        Err(error) => return failed(&error.into()),
-    };
-    let ended = match run(&env).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
-    };
-    drop(traces);
-    ended
+    daemon::program::run("mqtt-connector", run).await
 }
 
 async fn run(env: &ProcessEnv) -> anyhow::Result<()> {
     let config = Config::from_env(env)?;
     let client = GatewayClient::new(&ClientConfig::from_env(env)?)?;
     let interval = env.duration(FunctionList::ENV_INTERVAL, FunctionList::DEFAULT_INTERVAL)?;
-    let stop = daemon::stop::on_signals(|| {})?;
+    let stop = daemon::stop::on_signals()?;
     let list = FunctionList::follow(client.clone(), interval, stop.clone());
     let dispatcher = match env.get(ENV_CONTENT_TYPE) {
         Some(text) => {
@@ -42,9 +32,4 @@ async fn run(env: &ProcessEnv) -> anyhow::Result<()> {
     };
     MqttConnector::build(config, dispatcher)?.run(stop).await?;
     Ok(())
-}
-
-fn failed(error: &anyhow::Error) -> ExitCode {
-    tracing::error!("{error:#}");
-    ExitCode::from(EXIT_USAGE)
 }

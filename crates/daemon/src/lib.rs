@@ -1,4 +1,5 @@
-//! What every long-running binary does around its work: read the environment, tell the time, log, trace, stop.
+//! What every long-running binary does around its work: read the environment, tell the time, log, trace, keep a
+//! state directory, run its parts, stop.
 //!
 //! [`Env`] and [`Clock`] are the only doors to the environment and to wall-clock time, so that tests can give others.
 //! Durations are measured with [`std::time::Instant`], which no one can set.
@@ -6,11 +7,16 @@
 pub mod clock;
 pub mod env;
 pub mod log;
+pub mod part;
+pub mod program;
+pub mod state_dir;
 pub mod stop;
 pub mod trace;
 
 pub use clock::{Clock, SystemClock, TestClock};
 pub use env::{Env, EnvError, ProcessEnv};
+pub use part::Part;
+pub use state_dir::StateDir;
 pub use stop::{Stop, Stopper};
 
 /// The exit code of a configuration that cannot be used (`EX_USAGE` of sysexits.h).

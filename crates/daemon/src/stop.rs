@@ -1,5 +1,6 @@
 //! Stopping: one signal that every part waits for.
 
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -50,8 +51,9 @@ impl Stop {
     }
 }
 
-/// Stops at SIGINT or SIGTERM. `second` runs at the second signal, which means "at once".
-pub fn on_signals(second: impl FnOnce() + Send + 'static) -> std::io::Result<Stop> {
+/// Stops at SIGINT or SIGTERM. A second signal means "at once": the process is killed, functions go with it, and the
+/// next start cleans up.
+pub fn on_signals() -> std::io::Result<Stop> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let (stopper, stop) = pair();
@@ -60,7 +62,7 @@ pub fn on_signals(second: impl FnOnce() + Send + 'static) -> std::io::Result<Sto
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
         stopper.stop();
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        second();
+        kill_process(getpid(), Signal::KILL).unwrap_or_default();
     });
     drop(signals);
     Ok(stop)

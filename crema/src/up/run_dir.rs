@@ -1,7 +1,7 @@
 //! Where sockets are while the platform runs: in the state directory, or, when its path is too long for a socket's
 //! address, in a private directory under /tmp.
 
-use crate::state_dir::StateDir;
+use daemon::StateDir;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};

@@ -6,12 +6,11 @@ use super::run_dir::RunDir;
 use super::secrets;
 use crate::cli::{QueueEngine, Up};
 use crate::credentials::Credentials;
-use crate::state_dir::StateDir;
 use crate::terminal::say;
 use anyhow::{Context, bail};
 use cron_connector::CronConnector;
-use daemon::stop::{self, Stopper};
-use daemon::{Clock, Env, ProcessEnv, Stop, SystemClock};
+use daemon::part::{Part, first_end};
+use daemon::{Clock, Env, ProcessEnv, StateDir, Stop, SystemClock, program, stop};
 use dispatch::Dispatcher;
 use gateway::Gateway;
 use gateway_client::{ClientConfig, FunctionList, GatewayClient};
@@ -21,11 +20,9 @@ use mqtt_connector::MqttConnector;
 use provider_local::LocalProvider;
 use queue::Queue;
 use stack::Stack;
-use std::future::Future;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 use wire::function::FunctionStatus;
 
 /// How long the gateway may take to answer after its start.
@@ -59,11 +56,8 @@ pub(super) fn check_openness(up: &Up) -> anyhow::Result<()> {
 pub(super) async fn serve(up: &Up, state: &StateDir, stack: &Stack, store: Store) -> anyhow::Result<()> {
     let env = ProcessEnv;
     let _traces = daemon::log::init(&env, "crema")?;
-    // The second signal means at once: functions go with us, and the next start cleans up.
-    let stop = stop::on_signals(|| {
-        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap_or_default();
-    })?;
-    raise_file_limit();
+    let stop = stop::on_signals()?;
+    program::raise_file_limit();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let credentials = Credentials::open(&state.join("auth")).context("the password's files")?;
     let run_dir = RunDir::open(state).context("the directory for sockets")?;
@@ -95,12 +89,11 @@ pub(super) async fn serve(up: &Up, state: &StateDir, stack: &Stack, store: Store
 
     let provider = Part::start("provider", move |stop| async move {
         provider.run(stop).await;
-        Ok(())
+        anyhow::Ok(())
     });
     let worker = gateway.worker(queue::worker::Config::from_env(&env)?);
-    let worker =
-        worker.map(|worker| Part::start("queue worker", move |stop| async move { Ok(worker.run(stop).await?) }));
-    let gateway = Part::start("gateway", move |stop| async move { Ok(gateway.run(stop).await?) });
+    let worker = worker.map(|worker| Part::start("queue worker", move |stop| worker.run(stop)));
+    let gateway = Part::start("gateway", move |stop| gateway.run(stop));
     let ready = async {
         client.wait_ready(GATEWAY_STARTS).await?;
         let functions = deploy(&client, stack, &store, state).await?;
@@ -121,7 +114,7 @@ pub(super) async fn serve(up: &Up, state: &StateDir, stack: &Stack, store: Store
                     announce(up, &addresses, state.path(), &functions);
                     tokio::select! {
                         () = stop.stopped() => Ok(()),
-                        error = first_end(&mut parts) => Err(error),
+                        error = first_end(&mut parts) => Err(error.into()),
                     }
                 }
                 Err(error) => Err(error).context("the file with the addresses cannot be written"),
@@ -137,14 +130,6 @@ pub(super) async fn serve(up: &Up, state: &StateDir, stack: &Stack, store: Store
     }
     queue.close().await;
     ended
-}
-
-/// Connections are files, and the usual soft limit of 1024 is soon used up; the hard one is what the system allows.
-fn raise_file_limit() {
-    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    limit.current = limit.maximum;
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)
-        .unwrap_or_else(|error| tracing::warn!(%error, "the limit of open files cannot be raised"));
 }
 
 fn open_queue(engine: QueueEngine, state: &StateDir) -> anyhow::Result<Arc<dyn Queue>> {
@@ -296,10 +281,8 @@ impl Events {
 
     fn start(self) -> [Part; 2] {
         let mqtt = match self.mqtt {
-            Mqtt::Broker(broker) => Part::start("MQTT broker", move |stop| async move { Ok(broker.run(stop).await?) }),
-            Mqtt::Connector(connector) => {
-                Part::start("MQTT connector", move |stop| async move { Ok(connector.run(stop).await?) })
-            }
+            Mqtt::Broker(broker) => Part::start("MQTT broker", move |stop| broker.run(stop)),
+            Mqtt::Connector(connector) => Part::start("MQTT connector", move |stop| connector.run(stop)),
         };
         let cron = self.cron;
         let mut problems = cron.problems();
@@ -313,56 +296,8 @@ impl Events {
                 std::future::pending::<()>().await;
             };
             tokio::select! { () = cron.run(stop) => {}, () = said => {} }
-            Ok(())
+            anyhow::Ok(())
         });
         [mqtt, cron]
     }
-}
-
-/// A running part of the platform.
-struct Part {
-    name: &'static str,
-    stopper: Stopper,
-    task: JoinHandle<anyhow::Result<()>>,
-}
-
-impl Part {
-    fn start<F, R>(name: &'static str, run: R) -> Self
-    where
-        R: FnOnce(Stop) -> F,
-        F: Future<Output = anyhow::Result<()>> + Send + 'static,
-    {
-        let (stopper, stop) = stop::pair();
-        Self { name, stopper, task: tokio::spawn(run(stop)) }
-    }
-
-    /// Stops it and waits until it has ended.
-    async fn stop(self) {
-        self.stopper.stop();
-        // One that ended by itself has been heard already.
-        if self.task.is_finished() {
-            return;
-        }
-        match self.task.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(part = self.name, error = format!("{error:#}"), "it ended badly"),
-            Err(error) if error.is_panic() => tracing::error!(part = self.name, "it panicked"),
-            Err(_) => {}
-        }
-    }
-}
-
-/// Waits until a part ends by itself, which none should.
-async fn first_end(parts: &mut [Part]) -> anyhow::Error {
-    let ends = parts.iter_mut().map(|part| {
-        Box::pin(async {
-            let why = match (&mut part.task).await {
-                Ok(Ok(())) => "it ended".to_owned(),
-                Ok(Err(error)) => format!("{error:#}"),
-                Err(error) => error.to_string(),
-            };
-            anyhow::anyhow!("the {} stopped by itself: {why}", part.name)
-        })
-    });
-    futures_util::future::select_all(ends).await.0
 }

@@ -22,10 +22,10 @@ pub struct StateDir {
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirError {
     /// There is no home to put the default in.
-    #[error("no place for the state: neither XDG_STATE_HOME nor HOME is set; name one with --state DIR")]
+    #[error("no place for the state: neither XDG_STATE_HOME nor HOME is set; name one with --state DIR or CREMA_STATE")]
     NoHome,
     /// It cannot be made or read.
-    #[error("state directory {path}: {source}; name another one with --state DIR")]
+    #[error("state directory {path}: {source}; name another one with --state DIR or CREMA_STATE")]
     Unusable {
         /// The directory or the file in it.
         path: PathBuf,
@@ -34,7 +34,7 @@ pub enum StateDirError {
     },
     /// It is another user's.
     #[error(
-        "state directory {path} belongs to user id {owner}, and this is user id {user}; run as that user or name another one with --state DIR"
+        "state directory {path} belongs to user id {owner}, and this is user id {user}; run as that user or name another one with --state DIR or CREMA_STATE"
     )]
     OtherUser {
         /// The directory.
@@ -46,7 +46,7 @@ pub enum StateDirError {
     },
     /// Others could put their own things in it.
     #[error(
-        "state directory {path} can be written by others (mode {mode:o}); `chmod go-w {path}` first, or name another one with --state DIR"
+        "state directory {path} can be written by others (mode {mode:o}); `chmod go-w {path}` first, or name another one with --state DIR or CREMA_STATE"
     )]
     Writable {
         /// The directory.
@@ -56,7 +56,7 @@ pub enum StateDirError {
     },
     /// Another process has it.
     #[error(
-        "state directory {path} is in use by another crema (process {holder}); stop that one or name another directory with --state DIR"
+        "state directory {path} is in use by another crema (process {holder}); stop that one or name another directory with --state DIR or CREMA_STATE"
     )]
     InUse {
         /// The directory.
@@ -66,7 +66,7 @@ pub enum StateDirError {
     },
     /// It was written by a version that does things differently.
     #[error(
-        "state directory {path} has the format {found:?}, and this version of crema reads {FORMAT:?}; use the version that wrote it or name another directory with --state DIR"
+        "state directory {path} has the format {found:?}, and this version of crema reads {FORMAT:?}; use the version that wrote it or name another directory with --state DIR or CREMA_STATE"
     )]
     Format {
         /// The directory.
@@ -75,7 +75,7 @@ pub enum StateDirError {
         found: String,
     },
     /// It holds things, but not ours.
-    #[error("{path} is not empty and is no state directory of crema; name another one with --state DIR")]
+    #[error("{path} is not empty and is no state directory of crema; name another one with --state DIR or CREMA_STATE")]
     Foreign {
         /// The directory.
         path: PathBuf,
@@ -83,7 +83,7 @@ pub enum StateDirError {
 }
 
 /// Where the state is kept unless told: `$XDG_STATE_HOME/crema`, `$HOME/.local/state/crema`, as root `/var/lib/crema`.
-pub fn default_path(env: &impl daemon::Env) -> Result<PathBuf, StateDirError> {
+pub fn default_path(env: &impl crate::Env) -> Result<PathBuf, StateDirError> {
     if rustix::process::geteuid().is_root() {
         return Ok(PathBuf::from(ROOT_DEFAULT));
     }
