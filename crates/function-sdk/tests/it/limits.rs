@@ -152,6 +152,56 @@ fn a_function_serves_on_a_unix_socket_and_takes_over_one_that_was_left_behind() 
 }
 
 #[test]
+fn a_socket_that_can_be_seen_takes_connections() {
+    use function_sdk::server::Server;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let metrics = directory.path().join("m");
+    let both =
+        Settings { listen: Listen::Unix(path.clone()), metrics: Some(Listen::Unix(metrics.clone())), ..settings() };
+    for _ in 0..200 {
+        let (path, metrics) = (path.clone(), metrics.clone());
+        // Looks without a pause, as one who is woken by the folder's change.
+        let watcher = std::thread::spawn(move || {
+            [path, metrics].map(|path| {
+                while !path.exists() {
+                    std::hint::spin_loop();
+                }
+                std::os::unix::net::UnixStream::connect(path).map(drop)
+            })
+        });
+        testing::block_on(async {
+            let server = Server::bind(both.clone()).unwrap();
+            for connected in watcher.join().unwrap() {
+                connected.unwrap();
+            }
+            drop(server);
+        });
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_socket_may_have_the_longest_path_there_is_and_takes_no_other_files_place() {
+    use function_sdk::server::Server;
+    let directory = tempfile::tempdir().unwrap();
+    let short = directory.path().as_os_str().len();
+    let folder = directory.path().join("x".repeat(107 - short - 3));
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("s");
+    assert_eq!(path.as_os_str().len(), 107);
+    let on_socket = Settings { listen: Listen::Unix(path.clone()), ..settings() };
+    testing::block_on(async {
+        let server = Server::bind(on_socket.clone()).unwrap();
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
+        drop(server);
+        std::fs::write(&path, "kept").unwrap();
+        assert!(Server::bind(on_socket).is_err());
+    });
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept");
+}
+
+#[test]
 fn metrics_count_calls_and_no_caller_makes_up_labels() {
     use function_sdk::server::{Leave, Server};
     testing::block_on(async {

@@ -7,7 +7,6 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Duration;
 
 const ROLE: &str = "SDK_TEST_FUNCTION";
 
@@ -23,8 +22,9 @@ fn the_function() {
         let data = context.env("fail").map_or(Ok("ready"), Err)?;
         function_sdk::log(data);
         Ok::<_, String>(async |request: Request| {
-            if request.path == "/slow" {
-                tokio::time::sleep(Duration::from_millis(400)).await;
+            if let Some(release) = request.path.strip_prefix("/slow") {
+                function_sdk::log("under way");
+                crate::eventually(async || Path::new(release).exists()).await;
             }
             function_sdk::log("seen");
             Response::ok().text("done")
@@ -61,24 +61,35 @@ fn sigterm_ends_the_call_under_way_well_and_then_the_process() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("f.sock");
     let mut child = function(&socket, &[]);
-    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let lines = std::thread::spawn(move || lines.map(Result::unwrap).collect::<Vec<_>>());
+    let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+    let (seen, mut arrived) = tokio::sync::mpsc::unbounded_channel();
+    let lines = std::thread::spawn(move || {
+        // The receiver goes before the last lines come.
+        stderr.map(Result::unwrap).inspect(|line| seen.send(line.clone()).unwrap_or_default()).collect::<Vec<_>>()
+    });
+    let release = directory.path().join("release");
+    let path = format!("/slow{}", release.display());
     testing::block_on(async {
         crate::eventually(async || call(&socket, "/_/ready").await.is_some_and(|answer| answer.contains(" 200 ")))
             .await;
-        let slow = call(&socket, "/slow");
-        let stop = async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        let story = async {
+            while !arrived.recv().await.unwrap().starts_with("under way") {}
             signal(&child, "-TERM");
+            // Nothing new is taken, and the call goes on.
+            crate::eventually(async || !socket.exists()).await;
+            std::fs::write(&release, "").unwrap();
         };
-        let (answer, ()) = tokio::join!(slow, stop);
+        let (answer, ()) = tokio::join!(call(&socket, &path), story);
         assert!(answer.unwrap().ends_with("done"));
     });
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let lines = lines.join().unwrap();
     let seen = lines.iter().find(|line| line.starts_with("seen [")).unwrap_or_else(|| panic!("{lines:?}"));
     let id = seen.trim_start_matches("seen ");
-    let access = lines.iter().find(|line| line.starts_with("GET /slow - 200 - ContentLength: 4B (")).unwrap();
+    let access = lines
+        .iter()
+        .find(|line| line.starts_with("GET /slow/") && line.contains(" - 200 - ContentLength: 4B ("))
+        .unwrap();
     assert!(access.ends_with(id), "{access} {id}");
     assert!(!socket.exists());
 }

@@ -72,19 +72,39 @@ fn tcp(address: std::net::SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Takes the socket's place only once it listens: whoever sees the file can connect.
 fn unix(path: &Path) -> io::Result<Listener> {
-    if let Ok(metadata) = fs::symlink_metadata(path)
-        && metadata.file_type().is_socket()
-    {
-        // Someone answers: it is in use. No one does: an earlier process left it behind.
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
-        fs::remove_file(path)?;
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.file_type().is_socket() => return Err(io::ErrorKind::AlreadyExists.into()),
+        // Someone answers: it is in use. No one does: an earlier process left it behind, and it is replaced.
+        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => return Err(io::ErrorKind::AddrInUse.into()),
+        _ => {}
     }
-    let listener = UnixListener::bind(path)?;
-    let metadata = fs::symlink_metadata(path)?;
+    let first = beside(path);
+    remove_socket(&first);
+    let listener = UnixListener::bind(&first)?;
+    let metadata = fs::symlink_metadata(&first)?;
+    if let Err(error) = fs::rename(&first, path) {
+        remove_socket(&first);
+        return Err(error);
+    }
     Ok(Listener::Unix(listener, SocketFile { path: path.to_owned(), inode: (metadata.dev(), metadata.ino()) }))
+}
+
+/// The name under which a socket begins: in the same folder, hidden, its own process's. Where a path is so long that
+/// this does not fit, one that always does.
+fn beside(path: &Path) -> PathBuf {
+    /// The longest path that a socket can be bound to.
+    const LONGEST: usize = 107;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let hidden = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    if hidden.as_os_str().len() <= LONGEST { hidden } else { path.with_file_name("~") }
+}
+
+fn remove_socket(path: &Path) {
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+        fs::remove_file(path).unwrap_or_default();
+    }
 }
 
 fn is_peers(error: &io::Error) -> bool {
