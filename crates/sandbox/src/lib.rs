@@ -4,3 +4,7 @@
 mod level;
 
 pub use level::{Level, UnknownLevel};
+
+pub mod seccomp;
+#[cfg(test)]
+mod within;

@@ -1,0 +1,90 @@
+//! The system calls that are allowed by their arguments.
+//!
+//! A kernel that takes a 32-bit argument ignores the upper half of the register: such arguments are compared as 32
+//! bits, or a caller could slip past by setting a bit the kernel does not see.
+
+use super::SeccompError;
+use crate::Level;
+use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+
+/// The flags of `clone` and `unshare` that make namespaces.
+const NAMESPACES: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u32 as u64;
+/// `CLONE_NEWTIME`: only `unshare` knows it, in `clone` these bits are the signal sent at the end.
+const TIME_NAMESPACE: u64 = 0x80;
+/// The personalities that Docker lets through: Linux, 32-bit machine name, old `uname`, both, and the question which.
+const PERSONALITIES: [u64; 5] = [0, 0x8, 0x20000, 0x20008, 0xffff_ffff];
+/// The bits of a socket's type that are no flags.
+const SOCKET_TYPE: u64 = 0xf;
+
+/// The calls with rules: a call goes through where one of its rules holds.
+pub(super) fn rules(level: Level) -> Result<Vec<(i64, Vec<SeccompRule>)>, SeccompError> {
+    let mut rules = vec![
+        (libc::SYS_clone, vec![rule([none_of(0, NAMESPACES)?])?]),
+        (libc::SYS_unshare, vec![rule([none_of(0, NAMESPACES | TIME_NAMESPACE)?])?]),
+        (libc::SYS_personality, PERSONALITIES.iter().map(|value| rule([is(0, *value)?])).collect::<Result<_, _>>()?),
+        // Both put characters into the input of a terminal, which a shell outside would then run.
+        (libc::SYS_ioctl, vec![rule([is_not(1, libc::TIOCSTI)?, is_not(1, libc::TIOCLINUX)?])?]),
+        (libc::SYS_socket, sockets()?),
+    ];
+    // Landlock does not see the connection that is opened by sending to it.
+    let fast_open = libc::MSG_FASTOPEN as u64;
+    let process: [(i64, SeccompCondition); 4] = [
+        (libc::SYS_sendto, none_of(3, fast_open)?),
+        (libc::SYS_sendmsg, none_of(2, fast_open)?),
+        (libc::SYS_sendmmsg, none_of(3, fast_open)?),
+        // Another process of the same user would get its limits from here.
+        (libc::SYS_prlimit64, is(0, 0)?),
+    ];
+    for (call, condition) in process {
+        let conditions = if level <= Level::Process { vec![rule([condition])?] } else { Vec::new() };
+        rules.push((call, conditions));
+    }
+    Ok(rules)
+}
+
+/// Unix sockets; IP sockets for TCP and UDP; netlink for routes and addresses, which C libraries read. No raw and
+/// packet sockets, and none of the lesser families, where kernels have their bugs. Of stream sockets only plain TCP:
+/// landlock's rules do not reach MPTCP and SCTP, and callers fall back to TCP.
+fn sockets() -> Result<Vec<SeccompRule>, SeccompError> {
+    let mut rules = vec![
+        rule([is(0, libc::AF_UNIX as u64)?])?,
+        rule([is(0, libc::AF_NETLINK as u64)?, is(2, libc::NETLINK_ROUTE as u64)?])?,
+    ];
+    for family in [libc::AF_INET as u64, libc::AF_INET6 as u64] {
+        for protocol in [0, libc::IPPROTO_TCP as u64] {
+            rules.push(rule([is(0, family)?, type_is(libc::SOCK_STREAM)?, is(2, protocol)?])?);
+        }
+        rules.push(rule([is(0, family)?, type_is(libc::SOCK_DGRAM)?])?);
+    }
+    Ok(rules)
+}
+
+fn rule<const N: usize>(conditions: [SeccompCondition; N]) -> Result<SeccompRule, SeccompError> {
+    Ok(SeccompRule::new(conditions.into())?)
+}
+
+fn is(argument: u8, value: u64) -> Result<SeccompCondition, SeccompError> {
+    condition(argument, SeccompCmpOp::Eq, value)
+}
+
+fn is_not(argument: u8, value: u64) -> Result<SeccompCondition, SeccompError> {
+    condition(argument, SeccompCmpOp::Ne, value)
+}
+
+fn none_of(argument: u8, flags: u64) -> Result<SeccompCondition, SeccompError> {
+    condition(argument, SeccompCmpOp::MaskedEq(flags), 0)
+}
+
+fn type_is(kind: i32) -> Result<SeccompCondition, SeccompError> {
+    condition(1, SeccompCmpOp::MaskedEq(SOCKET_TYPE), kind as u64)
+}
+
+fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, SeccompError> {
+    Ok(SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)?)
+}
