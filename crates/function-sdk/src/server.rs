@@ -9,6 +9,7 @@ mod drain;
 mod route;
 mod scrape;
 mod signals;
+mod upgrade;
 mod watch;
 
 pub use crate::door::environment;
@@ -17,6 +18,7 @@ pub use accept::BindError;
 pub use drain::Leave;
 pub use route::{refuse, stamp};
 pub use signals::Signals;
+pub use upgrade::{Raw, Upgrade};
 
 use crate::metrics::Metrics;
 use crate::settings::{Listen, Settings};
@@ -76,6 +78,8 @@ pub struct CallInfo {
     pub limit: Option<Duration>,
     /// The call counts as in flight until every clone of this is dropped.
     pub permit: Permit,
+    /// Takes the connection over when the answer is 101.
+    pub upgrade: Upgrade,
 }
 
 /// A place among the calls in flight.

@@ -1,6 +1,7 @@
 //! One request: the platform's own paths, the limit, and the function for all else. Statuses are chosen here.
 
 use super::body::{Record, Reply};
+use super::upgrade::{Switch, Upgrade};
 use super::watch::Watch;
 use super::{BoxError, CallInfo, Core, INTERNAL, Service};
 use crate::call_id;
@@ -24,6 +25,7 @@ const DISCARD_FOR: Duration = Duration::from_secs(1);
 pub(super) async fn answer<S: Service>(
     core: Rc<Core<S>>,
     watch: Rc<Watch>,
+    switch: Rc<Switch>,
     request: Request<Incoming>,
 ) -> Result<Response<Reply<S::Body>>, Infallible> {
     let started = Instant::now();
@@ -35,7 +37,7 @@ pub(super) async fn answer<S: Service>(
             let response = ready(&core, request.method()).await;
             own(watch, response)
         }
-        _ => Ok(function(core, watch, request, started).await),
+        _ => Ok(function(core, watch, switch, request, started).await),
     }
 }
 
@@ -65,6 +67,7 @@ async fn ready<S: Service>(core: &Core<S>, method: &Method) -> Response<Full<Byt
 async fn function<S: Service>(
     core: Rc<Core<S>>,
     watch: Rc<Watch>,
+    switch: Rc<Switch>,
     mut request: Request<Incoming>,
     started: Instant,
 ) -> Response<Reply<S::Body>> {
@@ -83,10 +86,16 @@ async fn function<S: Service>(
                 request.headers_mut().insert(CALL_ID, id.clone());
             }
             let limit = limit(request.headers(), core.settings.exec_timeout);
-            let call = CallInfo { id, started, limit, permit: permit.clone() };
+            let call = CallInfo { id, started, limit, permit: permit.clone(), upgrade: Upgrade::of(&switch) };
             let response = Rc::clone(&core.service).call(request, call).await;
             record.answered(response.status());
-            response.map(|body| Reply::function(body, record, permit))
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS && switch.is_offered() {
+                switch.accept(record, permit);
+                response.map(|_| Reply::Switched)
+            } else {
+                switch.refuse();
+                response.map(|body| Reply::function(body, record, permit))
+            }
         }
     };
     if let Some(id) = id_value {

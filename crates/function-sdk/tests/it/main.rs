@@ -7,6 +7,7 @@ mod limits;
 mod peers;
 mod process;
 mod template;
+mod upgrade;
 
 use function_sdk::settings::{Listen, Settings};
 use std::time::Duration;

@@ -135,7 +135,7 @@ impl<H: Handler> Service for Function<H> {
     type Body = Full<Bytes>;
 
     async fn call(self: Rc<Self>, request: http::Request<Incoming>, call: CallInfo) -> http::Response<Full<Bytes>> {
-        let CallInfo { id, started, limit, permit } = call;
+        let CallInfo { id, started, limit, permit, .. } = call;
         let Some(handler) = self.handler.get().map(Rc::clone) else {
             return refuse(StatusCode::SERVICE_UNAVAILABLE, "the function is starting; try again\n", started);
         };

@@ -52,6 +52,11 @@ impl Record {
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.status = status;
     }
+
+    /// Counts what went out after HTTP.
+    pub(super) fn add(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
 }
 
 impl Drop for Record {
@@ -80,6 +85,8 @@ pub(super) enum Reply<B> {
     Refused(Full<Bytes>, Record),
     /// The function's. The call is in flight until the body is dropped.
     Function(B, Record, #[expect(dead_code, reason = "held, not read")] Permit),
+    /// None: the connection leaves HTTP, and the call goes on there.
+    Switched,
 }
 
 /// Ends the request when dropped.
@@ -117,6 +124,7 @@ where
             Self::Own(body, _) => (Pin::new(body).poll_frame(context).map_err(route::boxed), None),
             Self::Refused(body, record) => (Pin::new(body).poll_frame(context).map_err(route::boxed), Some(record)),
             Self::Function(body, record, _) => (Pin::new(body).poll_frame(context).map_err(Into::into), Some(record)),
+            Self::Switched => return Poll::Ready(None),
         };
         if let (Some(record), Poll::Ready(Some(Ok(frame)))) = (record, &frame) {
             record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -128,6 +136,7 @@ where
         match self {
             Self::Own(body, _) | Self::Refused(body, _) => body.is_end_stream(),
             Self::Function(body, ..) => body.is_end_stream(),
+            Self::Switched => true,
         }
     }
 
@@ -135,6 +144,7 @@ where
         match self {
             Self::Own(body, _) | Self::Refused(body, _) => body.size_hint(),
             Self::Function(body, ..) => body.size_hint(),
+            Self::Switched => SizeHint::with_exact(0),
         }
     }
 }
