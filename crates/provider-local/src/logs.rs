@@ -90,28 +90,28 @@ impl Open {
 }
 
 impl FunctionLog {
-    /// Appends lines of one replica.
-    pub(crate) fn append(&self, instance: &str, texts: impl IntoIterator<Item = String>) {
-        let mut open = self.open();
-        let mut lines = Vec::new();
-        for text in texts {
-            let timestamp = format!("{:.9}", self.clock.now());
-            lines.push(Stored { timestamp, instance: instance.to_owned(), text });
+    /// Appends lines of one replica, which were read at the same time.
+    pub(crate) fn append(&self, instance: &str, texts: &[String]) {
+        if texts.is_empty() {
+            return;
         }
-        open.file.append(&lines);
+        let mut open = self.open();
+        let timestamp = format!("{:.9}", self.clock.now());
+        open.file.append(&timestamp, instance, texts);
         if open.followers.as_ref().is_some_and(|followers| followers.receiver_count() == 0) {
             open.followers = None;
         }
         let Some(followers) = &open.followers else { return };
-        for line in lines {
+        for text in texts {
+            let (timestamp, instance, text) = (timestamp.clone().into(), instance.into(), text.into());
             // That the last follower has just gone is no error.
-            followers.send(line.into_line(&self.name)).map(drop).unwrap_or_default();
+            followers.send(Stored { timestamp, instance, text }.into_line(&self.name)).map(drop).unwrap_or_default();
         }
     }
 
     /// Appends a line of the platform's.
     pub(crate) fn note(&self, instance: &str, text: &str) {
-        self.append(instance, [format!("crema: {text}")]);
+        self.append(instance, &[format!("crema: {text}")]);
     }
 
     /// The lines a query asks for.

@@ -3,6 +3,7 @@
 use crate::config::LogLimits;
 use crate::disk;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,23 +13,23 @@ use wire::log::LogLine;
 
 /// A line as it is on disk.
 #[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Stored {
+pub(super) struct Stored<'a> {
     #[serde(rename = "t")]
-    pub(super) timestamp: String,
+    pub(super) timestamp: Cow<'a, str>,
     #[serde(rename = "i")]
-    pub(super) instance: String,
+    pub(super) instance: Cow<'a, str>,
     #[serde(rename = "x")]
-    pub(super) text: String,
+    pub(super) text: Cow<'a, str>,
 }
 
-impl Stored {
+impl Stored<'_> {
     pub(super) fn into_line(self, name: &FunctionName) -> LogLine {
         LogLine {
             name: name.name().to_owned(),
             namespace: name.namespace().to_owned(),
-            instance: self.instance,
-            timestamp: self.timestamp,
-            text: self.text,
+            instance: self.instance.into_owned(),
+            timestamp: self.timestamp.into_owned(),
+            text: self.text.into_owned(),
         }
     }
 }
@@ -50,14 +51,15 @@ impl RotatedFile {
     }
 
     /// Appends lines; what cannot be written is lost, and said once.
-    pub(super) fn append(&mut self, lines: &[Stored]) {
-        if self.closed || lines.is_empty() {
+    pub(super) fn append(&mut self, timestamp: &str, instance: &str, texts: &[String]) {
+        if self.closed {
             return;
         }
         let mut bytes = Vec::new();
-        for line in lines {
+        for text in texts {
+            let line = Stored { timestamp: timestamp.into(), instance: instance.into(), text: text.into() };
             // A struct of text cannot fail to be written as JSON into memory.
-            serde_json::to_writer(&mut bytes, line).unwrap_or_default();
+            serde_json::to_writer(&mut bytes, &line).unwrap_or_default();
             bytes.push(b'\n');
         }
         match self.write(&bytes) {

@@ -1,35 +1,68 @@
 //! From a pipe to lines, whatever comes: no line end for megabytes, no UTF-8, a flood.
 
 use super::FunctionLog;
+use std::io;
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use std::time::Duration;
+use tokio::net::unix::pipe;
+use tokio::time::sleep;
 
 /// A longer line becomes several.
 const LONGEST: usize = 16 * 1024;
 /// Read at once.
 const CHUNK: usize = 16 * 1024;
+/// Between two reads of one pipe: what a busy function writes meanwhile costs one more line, not one more wake-up.
+const PAUSE: Duration = Duration::from_millis(5);
 
-/// Reads until the end, or until the pipe breaks. Lines are written on a blocking thread, one chunk's before the next is
-/// read: a slow disk makes the pipe fill up and holds up nothing else.
-pub(crate) async fn capture(mut pipe: impl AsyncRead + Unpin, log: Arc<FunctionLog>, instance: String) {
-    let instance: Arc<str> = instance.into();
-    let append = async |lines: Vec<String>| {
-        if lines.is_empty() {
-            return;
-        }
-        let (log, instance) = (Arc::clone(&log), Arc::clone(&instance));
+/// Reads until the end, or until the pipe breaks. Lines are read and written on a blocking thread: a slow disk makes the
+/// pipe fill up and holds up nothing else.
+pub(crate) async fn capture(pipe: pipe::Receiver, log: Arc<FunctionLog>, instance: String) {
+    let mut reading = Reading { pipe, log, instance, splitter: Splitter::default() };
+    while reading.pipe.readable().await.is_ok() {
+        let read = tokio::task::spawn_blocking(move || {
+            let read = reading.once();
+            (reading, read)
+        });
         // It fails only when the platform ends at once.
-        tokio::task::spawn_blocking(move || log.append(&instance, lines)).await.unwrap_or_default();
-    };
-    let mut splitter = Splitter::default();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match pipe.read(&mut chunk).await {
-            Ok(0) | Err(_) => break,
-            Ok(length) => append(splitter.push(&chunk[..length])).await,
+        let Ok((back, read)) = read.await else { return };
+        reading = back;
+        match read {
+            // A flood is read as fast as it comes.
+            Read::Full => {}
+            Read::Some => sleep(PAUSE).await,
+            Read::End => return,
         }
     }
-    append(splitter.finish()).await;
+}
+
+struct Reading {
+    pipe: pipe::Receiver,
+    log: Arc<FunctionLog>,
+    instance: String,
+    splitter: Splitter,
+}
+
+enum Read {
+    /// As much as fits.
+    Full,
+    Some,
+    End,
+}
+
+impl Reading {
+    fn once(&mut self) -> Read {
+        // Only while something is read: most functions are silent most of the time.
+        let mut chunk = vec![0; CHUNK];
+        let (lines, read) = match self.pipe.try_read(&mut chunk) {
+            Ok(0) => (self.splitter.finish(), Read::End),
+            Ok(CHUNK) => (self.splitter.push(&chunk), Read::Full),
+            Ok(length) => (self.splitter.push(&chunk[..length]), Read::Some),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (Vec::new(), Read::Some),
+            Err(_) => (self.splitter.finish(), Read::End),
+        };
+        self.log.append(&self.instance, &lines);
+        read
+    }
 }
 
 /// Cuts bytes into lines of bounded length.

@@ -17,17 +17,27 @@ async fn read(bench: &Bench, query: LogQuery) -> Vec<LogLine> {
     tokio::time::timeout(Duration::from_secs(20), lines.collect()).await.unwrap()
 }
 
+/// Waits for a line: the two outputs are read apart.
+async fn logged(bench: &Bench, text: &str) {
+    let query = LogQuery { follow: true, ..LogQuery::default() };
+    let lines = bench.provider.logs(&name("talker"), query).await.unwrap();
+    let mut found = lines.filter(|line| std::future::ready(line.text == text));
+    tokio::time::timeout(Duration::from_secs(20), found.next()).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn both_outputs_are_kept_over_a_restart_and_can_be_asked_for_in_part() {
     let bench = Bench::new();
     let socket = bench.deployed(deployment("talker")).await;
     call(&socket, "/say?first").await;
-    bench.logged(&name("talker"), "and first").await;
+    logged(&bench, "first").await;
+    logged(&bench, "and first").await;
     let instance = bench.table().get(&name("talker")).unwrap().ready[0].instance.clone();
     let bench = Bench::at(bench.stop().await, |_| {});
     let socket = bench.ready(&name("talker"), 1).await;
     call(&socket, "/say?second").await;
-    bench.logged(&name("talker"), "and second").await;
+    logged(&bench, "second").await;
+    logged(&bench, "and second").await;
 
     let all = read(&bench, LogQuery::default()).await;
     let texts: Vec<&str> = all.iter().map(|line| line.text.as_str()).filter(|text| text.contains("and ")).collect();
