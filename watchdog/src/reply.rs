@@ -7,7 +7,7 @@ use function_sdk::log;
 use function_sdk::server::BoxError;
 use futures_util::Stream;
 use http_body_util::Full;
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -17,6 +17,8 @@ pub(crate) enum Reply {
     Whole(Full<Bytes>),
     /// From the process that serves HTTP.
     Upstream(ResponseBody),
+    /// From the process that serves HTTP, asked for a WebSocket.
+    Incoming(Incoming),
     /// From a process's stdout.
     Output(Pin<Box<dyn Stream<Item = Result<Bytes, Failure>>>>),
 }
@@ -72,6 +74,7 @@ impl Body for Reply {
                 // Its error holds a boxed one that is no `Sync` everywhere; the words are what counts here.
                 Pin::new(body).poll_frame(context).map_err(|error| error.to_string().into())
             }
+            Self::Incoming(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
             Self::Output(pieces) => {
                 let piece = pieces.as_mut().poll_next(context);
                 piece.map(|piece| piece.map(|piece| piece.map(Frame::data).map_err(Into::into)))
@@ -83,6 +86,7 @@ impl Body for Reply {
         match self {
             Self::Whole(body) => body.is_end_stream(),
             Self::Upstream(body) => body.is_end_stream(),
+            Self::Incoming(body) => body.is_end_stream(),
             Self::Output(_) => false,
         }
     }
@@ -91,6 +95,7 @@ impl Body for Reply {
         match self {
             Self::Whole(body) => body.size_hint(),
             Self::Upstream(body) => body.size_hint(),
+            Self::Incoming(body) => body.size_hint(),
             Self::Output(_) => SizeHint::default(),
         }
     }

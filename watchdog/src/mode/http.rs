@@ -1,5 +1,7 @@
 //! Mode http: one process, which serves HTTP itself.
 
+mod websocket;
+
 use crate::BuildError;
 use crate::config::{Config, ConfigError};
 use crate::reply::Reply;
@@ -12,6 +14,7 @@ use futures_util::TryStreamExt;
 use http_body_util::{BodyExt, BodyStream, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{ACCEPT, CONTENT_LENGTH, HOST, HeaderValue};
+use hyper::http::uri::InvalidUri;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use std::cell::{OnceCell, RefCell};
 use std::io;
@@ -80,12 +83,15 @@ impl Upstream {
 
     /// Passes a call on, and the answer back.
     pub(crate) async fn call(&self, request: Request<Incoming>, call: CallInfo) -> Response<Reply> {
+        if websocket::is_asked_for(&request) {
+            return self.websocket(request, call).await;
+        }
         let (parts, body) = request.into_parts();
         let total = match call.limit {
             Some(limit) if !is_stream(parts.headers.get(ACCEPT)) => limit,
             _ => self.write_timeout,
         };
-        let uri = match self.uri(parts.uri.path_and_query().map_or("/", |path| path.as_str())) {
+        let uri = match self.uri(&parts.uri) {
             Ok(uri) => uri,
             Err(error) => return refuse(StatusCode::BAD_REQUEST, error.to_string(), call.started).map(Reply::from),
         };
@@ -129,7 +135,11 @@ impl Upstream {
         }
     }
 
-    fn uri(&self, path_and_query: &str) -> Result<Uri, hyper::http::uri::InvalidUri> {
+    fn uri(&self, asked: &Uri) -> Result<Uri, InvalidUri> {
+        self.beneath(asked.path_and_query().map_or("/", |path| path.as_str()))
+    }
+
+    fn beneath(&self, path_and_query: &str) -> Result<Uri, InvalidUri> {
         if self.base.is_empty() { path_and_query.parse() } else { format!("{}{path_and_query}", self.base).parse() }
     }
 
@@ -171,7 +181,7 @@ impl Upstream {
         let asked = self.target().send(limits, || {
             let mut request = Request::new(Body::Empty);
             *request.method_mut() = Method::GET;
-            *request.uri_mut() = self.uri(&format!("/{}", path.trim_start_matches('/'))).ok()?;
+            *request.uri_mut() = self.beneath(&format!("/{}", path.trim_start_matches('/'))).ok()?;
             request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
             Some(request)
         });

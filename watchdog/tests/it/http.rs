@@ -2,7 +2,7 @@
 //!
 //! The process is this test binary again, told by variables to serve.
 
-use crate::under_test::{Watchdog, eventually, free_port, is_alive, listens};
+use crate::under_test::{Watchdog, eventually, free_port, is_alive, listens, upstream, upstream_at};
 use function_sdk::server::{CallInfo, Leave, Server, Service};
 use function_sdk::settings::{Listen, Settings};
 use function_sdk::testing;
@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-const PORT: &str = "TEST_UPSTREAM_PORT";
+pub(crate) const PORT: &str = "TEST_UPSTREAM_PORT";
 
 /// Not a test of its own: the process that the watchdog starts.
 #[test]
@@ -76,25 +76,13 @@ impl Service for Process {
 }
 
 fn start(variables: &[(&str, &str)]) -> (u16, Watchdog) {
-    let port = free_port();
-    let (watchdog, upstream) = start_at(port, "", variables);
+    let (port, watchdog) = upstream("http::the_process", PORT, "", variables);
     eventually(|| listens(port));
-    drop(upstream);
     (port, watchdog)
 }
 
-fn start_at(port: u16, base: &str, variables: &[(&str, &str)]) -> (Watchdog, String) {
-    let command = format!("{} http::the_process --exact --nocapture", std::env::current_exe().unwrap().display());
-    let upstream = format!("http://127.0.0.1:{port}{base}");
-    let number = port.to_string();
-    let mut all = vec![
-        ("mode", "http"),
-        ("fprocess", command.as_str()),
-        ("upstream_url", upstream.as_str()),
-        (PORT, number.as_str()),
-    ];
-    all.extend_from_slice(variables);
-    (Watchdog::start(&all), upstream)
+fn start_at(port: u16, base: &str, variables: &[(&str, &str)]) -> Watchdog {
+    upstream_at(port, "http::the_process", PORT, base, variables)
 }
 
 #[test]
@@ -160,7 +148,7 @@ fn bodies_stream_both_ways() {
 #[test]
 fn the_upstreams_path_stands_before_each_requests() {
     let port = free_port();
-    let (watchdog, _) = start_at(port, "/base/", &[]);
+    let watchdog = start_at(port, "/base/", &[]);
     eventually(|| listens(port));
     assert!(watchdog.get("/x?y").body.starts_with("GET /base/x?y\n"));
 }
@@ -168,7 +156,7 @@ fn the_upstreams_path_stands_before_each_requests() {
 #[test]
 fn it_is_ready_when_the_process_listens() {
     let port = free_port();
-    let (watchdog, _) = start_at(port, "", &[("TEST_START_AFTER", "500")]);
+    let watchdog = start_at(port, "", &[("TEST_START_AFTER", "500")]);
     assert_eq!(watchdog.get("/_/ready").status, 503);
     assert_eq!(watchdog.get("/_/health").status, 200);
     let early = watchdog.get("/");

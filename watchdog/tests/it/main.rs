@@ -5,3 +5,4 @@ mod ends;
 mod forking;
 mod http;
 mod under_test;
+mod websocket;

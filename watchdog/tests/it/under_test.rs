@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -61,6 +61,11 @@ impl Watchdog {
         self.directory.path().to_owned()
     }
 
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -108,6 +113,24 @@ impl Drop for Watchdog {
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
     }
+}
+
+/// A watchdog in mode http before this test binary, whose test `name` serves on the port that the variable `port`
+/// names; `base` is the upstream's path. And the port, on which nobody may listen yet.
+pub(crate) fn upstream(name: &str, port: &str, base: &str, variables: &[(&str, &str)]) -> (u16, Watchdog) {
+    let free = free_port();
+    (free, upstream_at(free, name, port, base, variables))
+}
+
+/// The same, on a port chosen before.
+pub(crate) fn upstream_at(number: u16, name: &str, port: &str, base: &str, variables: &[(&str, &str)]) -> Watchdog {
+    let command = format!("{} {name} --exact --nocapture", std::env::current_exe().unwrap().display());
+    let url = format!("http://127.0.0.1:{number}{base}");
+    let number = number.to_string();
+    let mut all =
+        vec![("mode", "http"), ("fprocess", command.as_str()), ("upstream_url", url.as_str()), (port, number.as_str())];
+    all.extend_from_slice(variables);
+    Watchdog::start(&all)
 }
 
 /// Reads an answer to its end.
