@@ -7,6 +7,9 @@
 pub mod config;
 mod state;
 
+mod door;
+mod http;
+mod routes;
 mod server;
 
 mod async_function;
@@ -30,6 +33,7 @@ mod upkeep;
 
 pub use config::{Config, ConfigError, Credentials, Tls};
 pub use delivery::QueueWorker;
+pub use door::{Door, DoorGuard};
 pub use server::{BuildError, Gateway};
 pub use state::Parts;
 pub use tls::TlsError;

@@ -1,29 +1,29 @@
-//! The listeners: the public one, the functions' own, and the private one with metrics.
+//! The listeners: the public one, the functions' (see `door`), and the private one with metrics.
 
 use crate::config::{Config, ConfigError};
 use crate::counters::Counters;
 use crate::delivery::QueueWorker;
-use crate::invoker::Invoker;
+use crate::door::{Door, DoorGuard, Doorway, door, set_unread};
+use crate::http::KEEP_ALIVE;
 use crate::metrics::Metrics;
-use crate::respond::{self, Refusal};
+use crate::respond::Refusal;
+use crate::routes::{healthz, not_found, routes};
 use crate::state::{Parts, State};
 use crate::tls::{self, TlsError};
-use crate::{async_function, auth, function, system, upkeep};
+use crate::upkeep;
 use actix_web::dev::Server;
-use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use daemon::Stop;
+use futures_util::FutureExt;
 use rustls::ServerConfig;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// How long running calls may take to end once the gateway stops.
 const DRAIN: Duration = Duration::from_secs(60);
-/// How long a client's idle connection is kept.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Limits of the private listener.
 const PRIVATE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Clients that each thread of a listener serves, whatever the files this process may open.
@@ -57,7 +57,8 @@ pub enum BuildError {
 pub struct Gateway {
     state: Arc<State>,
     public: TcpListener,
-    functions: Option<TcpListener>,
+    functions: Option<(SocketAddr, DoorGuard)>,
+    door: (Door, Doorway),
     private: TcpListener,
     tls: Option<ServerConfig>,
 }
@@ -68,16 +69,13 @@ impl Gateway {
         config.check()?;
         let tls = config.tls.as_ref().map(tls::server_config).transpose()?;
         let public = bind(config.listen, crate::config::ENV_LISTEN)?;
-        let functions = config.functions.map(|address| bind(address, "the functions' listener")).transpose()?;
+        let door = door(config.write_timeout);
+        let functions = config.functions.map(|address| open_for_functions(&door.0, address)).transpose()?;
         let private = bind(config.metrics, crate::config::ENV_METRICS)?;
-        // A client that reads nothing keeps its connection, and the function's, no longer than this.
-        let unread = u32::try_from(config.write_timeout.as_millis()).unwrap_or(u32::MAX);
-        rustix::net::sockopt::set_tcp_user_timeout(&public, unread).unwrap_or_else(|error| {
-            tracing::warn!(%error, "write_timeout cannot be set on the listener; slow readers are not cut off");
-        });
+        set_unread(&public, config.write_timeout);
         let counters = counters(&config);
         let state = Arc::new(State::new(config, parts, Metrics::new()?, counters));
-        Ok(Self { state, public, functions, private, tls })
+        Ok(Self { state, public, functions, door, private, tls })
     }
 
     /// Where clients come in.
@@ -89,7 +87,14 @@ impl Gateway {
     /// Where functions reach the gateway.
     #[must_use]
     pub fn functions_address(&self) -> SocketAddr {
-        self.functions.as_ref().unwrap_or(&self.public).local_addr().expect("a bound listener has an address")
+        self.functions.as_ref().map_or_else(|| self.address(), |(address, _)| *address)
+    }
+
+    /// Where listeners are added that lead to the gateway from a function's own network, before the gateway runs or
+    /// while it does.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        self.door.0.clone()
     }
 
     /// Where metrics are served.
@@ -107,38 +112,36 @@ impl Gateway {
 
     /// Serves until told to stop, then lets running calls end.
     pub async fn run(self, stop: Stop) -> io::Result<()> {
-        let Self { state, public, functions, private, tls } = self;
+        let Self { state, public, functions, door: (door, doorway), private, tls } = self;
+        // Others who hold the door may go on adding.
+        drop(door);
         let private = serve_private(private, Arc::clone(&state))?;
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let threads = state.config.workers * if functions.is_some() { 2 } else { 1 };
-        let clients = clients(files, threads);
+        let clients = clients(files, state.config.workers * 2);
         let public = serve(public, Arc::clone(&state), tls, clients, stop.clone())?;
-        let functions =
-            functions.map(|listener| serve(listener, Arc::clone(&state), None, clients, stop.clone())).transpose()?;
-        let handles = (public.handle(), functions.as_ref().map(Server::handle), private.handle());
-        let functions = async {
-            match functions {
-                Some(functions) => functions.await,
-                None => Ok(()),
-            }
-        };
+        let handles = (public.handle(), private.handle());
+        let (drained, is_drained) = oneshot::channel();
         let stopping = async {
             stop.clone().stopped().await;
-            // Calls that end may need other functions for it, so these are cut off last.
             handles.0.stop(true).await;
-            if let Some(functions) = handles.1 {
-                functions.stop(true).await;
-            }
-            handles.2.stop(false).await;
+            drained.send(()).unwrap_or_default();
+        };
+        let connections = clients * state.config.workers;
+        let doorway = async {
+            // Calls that end may need other functions for it, so these are cut off last.
+            let last = is_drained.map(drop);
+            let served = doorway.serve(Arc::clone(&state), stop.clone(), connections, last, DRAIN).await;
+            drop(functions);
+            handles.1.stop(false).await;
+            served
         };
         let saved = upkeep::save_counters(Arc::clone(&state), stop.clone());
         let followed = upkeep::follow_table(Arc::clone(&state), stop.clone());
-        let (public, functions, private, (), (), ()) =
-            tokio::join!(public, functions, private, stopping, saved, followed);
+        let (public, doorway, private, (), (), ()) = tokio::join!(public, doorway, private, stopping, saved, followed);
         if let Some(path) = &state.config.counters {
             state.counters.save(path)?;
         }
-        public.and(functions).and(private)
+        public.and(doorway).and(private)
     }
 }
 
@@ -147,6 +150,14 @@ fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, Buil
     let listener = TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
+}
+
+/// The functions' own listener on loopback is one of the door's: functions share it.
+fn open_for_functions(door: &Door, address: SocketAddr) -> Result<(SocketAddr, DoorGuard), BuildError> {
+    let failed = |source| BuildError::Listen { address, source, variable: "the functions' listener" };
+    let listener = bind(address, "the functions' listener")?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((address, door.open(listener, *CLIENTS.end()).map_err(failed)?))
 }
 
 fn counters(config: &Config) -> Counters {
@@ -164,7 +175,7 @@ fn clients(files: Option<u64>, threads: usize) -> usize {
     (files / 2 / threads.max(1)).clamp(*CLIENTS.start(), *CLIENTS.end())
 }
 
-/// The routes that clients and functions see.
+/// Clients come in here.
 fn serve(
     listener: TcpListener,
     state: Arc<State>,
@@ -173,32 +184,15 @@ fn serve(
     stop: Stop,
 ) -> io::Result<Server> {
     let config = state.config.clone();
-    // What has no end of its own, such as a followed log, ends with the gateway.
-    let stop = web::Data::new(stop);
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(web::Data::from(Arc::clone(&state)))
-            .app_data(stop.clone())
-            .app_data(Rc::new(Invoker::new(Arc::clone(&state))))
-            .service(web::scope("/function").default_service(web::to(function::handle)))
-            .service(web::scope("/async-function").default_service(web::to(async_function::handle)))
-            .service(
-                web::scope("/system")
-                    .wrap(from_fn(auth::require))
-                    .wrap(from_fn(respond::survive))
-                    .configure(system::routes),
-            )
-            .route("/healthz", web::get().to(healthz))
-            .default_service(web::to(not_found))
-    })
-    .workers(config.workers)
-    .max_connections(clients)
-    .tcp_nodelay(true)
-    .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(config.read_timeout)
-    .h1_allow_half_closed(false)
-    .shutdown_timeout(DRAIN.as_secs())
-    .disable_signals();
+    let server = HttpServer::new(move || routes(&state, &stop))
+        .workers(config.workers)
+        .max_connections(clients)
+        .tcp_nodelay(true)
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(config.read_timeout)
+        .h1_allow_half_closed(false)
+        .shutdown_timeout(DRAIN.as_secs())
+        .disable_signals();
     Ok(match tls {
         Some(tls) => server.listen_rustls_0_23(listener, tls)?,
         None => server.listen(listener)?,
@@ -222,10 +216,6 @@ fn serve_private(listener: TcpListener, state: Arc<State>) -> io::Result<Server>
     Ok(server.run())
 }
 
-async fn healthz() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("OK")
-}
-
 async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
     let counts = match &state.queue {
         // A queue that cannot be read leaves the other figures.
@@ -234,10 +224,6 @@ async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
     };
     let text = state.metrics.text(counts).map_err(|error| Refusal::Internal(format!("metrics: {error}")))?;
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
-}
-
-async fn not_found() -> Result<HttpResponse, Refusal> {
-    Err(Refusal::NotFound("404 page not found".to_owned()))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod check;
+mod door;
 mod error;
 #[cfg(feature = "memory")]
 pub mod memory;
@@ -14,6 +15,7 @@ mod replicas;
 #[cfg(feature = "suite")]
 pub mod suite;
 
+pub use door::Door;
 pub use error::ProviderError;
 pub use replicas::{Address, FunctionReplicas, Replica, ReplicaTable, TableWriter};
 

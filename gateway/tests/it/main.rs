@@ -3,6 +3,7 @@
 
 mod asynchronous;
 mod calls;
+mod door;
 mod invoke;
 mod logs;
 mod panics;
