@@ -5,6 +5,7 @@ mod level;
 
 pub use level::{Level, UnknownLevel};
 
+pub mod cgroup;
 pub mod confine;
 pub mod seccomp;
 #[cfg(test)]
