@@ -111,6 +111,7 @@ impl Invoker {
             let upstream = match address {
                 Address::Tcp(address) => Upstream::Tcp(*address),
                 Address::Unix(path) => Upstream::Unix(path.as_path().into()),
+                Address::Inside { agent, port } => Upstream::Inside { agent: agent.as_path().into(), port: *port },
             };
             let host = HeaderValue::try_from(upstream.host()).expect("an address is a valid header value");
             Endpoint { target: self.pool.target(&upstream), host }

@@ -1,4 +1,4 @@
-//! Streams one HTTP exchange to an upstream and back, over TCP or a Unix socket.
+//! Streams one HTTP exchange to an upstream and back, over TCP or a Unix socket, into other network namespaces too.
 //!
 //! A [`Pool`] belongs to one thread: its connections are driven by tasks of that thread's `LocalSet` (an actix worker
 //! is one), so nothing here is `Send` and no lock is taken. [`Target`] is one upstream with its idle connections;
@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod agent;
 mod body;
 mod error;
 mod exchange;

@@ -1,12 +1,13 @@
 //! Idle connections by upstream, for one thread.
 
 use crate::io::{Io, Stream, Traffic};
-use crate::{Body, Upstream};
+use crate::{Body, Upstream, agent};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
@@ -89,6 +90,21 @@ impl Pool {
     }
 }
 
+/// Connects to a Unix socket.
+pub(crate) async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    let mut wait = Duration::from_millis(1);
+    loop {
+        match UnixStream::connect(path).await {
+            // A Unix socket's full backlog refuses at once where TCP's would wait.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_millis(50));
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// Closes what was idle too long, and forgets targets that no one uses.
 async fn sweep(pool: Weak<Inner>, every: Duration) {
     loop {
@@ -155,19 +171,8 @@ impl Target {
                 stream.set_nodelay(true)?;
                 Ok(Stream::Tcp(stream))
             }
-            Upstream::Unix(path) => {
-                let mut wait = Duration::from_millis(1);
-                loop {
-                    match UnixStream::connect(path).await {
-                        // A Unix socket's full backlog refuses at once where TCP's would wait.
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                            tokio::time::sleep(wait).await;
-                            wait = (wait * 2).min(Duration::from_millis(50));
-                        }
-                        opened => return opened.map(Stream::Unix),
-                    }
-                }
-            }
+            Upstream::Unix(path) => connect_unix(path).await.map(Stream::Unix),
+            Upstream::Inside { agent, port } => agent::connect(agent, *port).await.map(Stream::Tcp),
         }
     }
 

@@ -12,6 +12,13 @@ pub enum Upstream {
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(Arc<Path>),
+    /// A TCP port of 127.0.0.1 in another network namespace, whose agent gives sockets of it out at a Unix socket.
+    Inside {
+        /// The agent's socket.
+        agent: Arc<Path>,
+        /// The port.
+        port: u16,
+    },
 }
 
 impl Upstream {
@@ -21,6 +28,7 @@ impl Upstream {
         match self {
             Self::Tcp(address) => address.to_string(),
             Self::Unix(_) => "localhost".to_owned(),
+            Self::Inside { port, .. } => format!("127.0.0.1:{port}"),
         }
     }
 }
@@ -30,6 +38,7 @@ impl fmt::Display for Upstream {
         match self {
             Self::Tcp(address) => address.fmt(formatter),
             Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Self::Inside { agent, port } => write!(formatter, "127.0.0.1:{port} by the agent at {}", agent.display()),
         }
     }
 }

@@ -16,6 +16,14 @@ pub enum Address {
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
+    /// A TCP port of 127.0.0.1 in a network of the function's own. Whoever connects writes `4` to the Unix socket `agent`,
+    /// gets back a byte with one unconnected IPv4 TCP socket of that network (SCM_RIGHTS), and connects it.
+    Inside {
+        /// The agent's socket.
+        agent: PathBuf,
+        /// Where the function listens.
+        port: u16,
+    },
 }
 
 impl fmt::Display for Address {
@@ -23,6 +31,7 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(address) => address.fmt(formatter),
             Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Self::Inside { agent, port } => write!(formatter, "127.0.0.1:{port} by the agent at {}", agent.display()),
         }
     }
 }
