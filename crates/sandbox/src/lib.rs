@@ -8,5 +8,6 @@ pub use level::{Level, UnknownLevel};
 pub mod cgroup;
 pub mod confine;
 pub mod seccomp;
+pub mod uids;
 #[cfg(test)]
 mod within;
