@@ -223,6 +223,8 @@ async fn connects(address: &forward::Upstream) -> io::Result<()> {
     match address {
         forward::Upstream::Tcp(address) => TcpStream::connect(address).await.map(drop),
         forward::Upstream::Unix(path) => UnixStream::connect(path).await.map(drop),
+        // No upstream_url says so.
+        forward::Upstream::Inside { .. } => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

@@ -85,6 +85,8 @@ impl Upstream {
                 exchange(stream, request).await
             }
             forward::Upstream::Unix(path) => exchange(within(UnixStream::connect(path)).await?, request).await,
+            // No upstream_url says so.
+            forward::Upstream::Inside { .. } => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
         }
     }
 }
