@@ -1,15 +1,16 @@
 //! Mode http: one process, which serves HTTP itself.
 
+mod address;
 mod websocket;
 
 use crate::BuildError;
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::reply::Reply;
+use address::{Address, CONNECT};
 use bytes::Bytes;
 use forward::{Body, ForwardError, Limits, Pool, Reason, SMALL_BODY, Settings, Target};
 use function_sdk::log;
 use function_sdk::server::{BoxError, CallInfo, refuse, stamp};
-use function_sdk::settings::SettingError;
 use futures_util::TryStreamExt;
 use http_body_util::{BodyExt, BodyStream, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
@@ -17,24 +18,19 @@ use hyper::header::{ACCEPT, CONTENT_LENGTH, HOST, HeaderValue};
 use hyper::http::uri::InvalidUri;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use std::cell::{OnceCell, RefCell};
-use std::io;
-use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokio::net::{TcpStream, UnixStream};
 
 /// How long a connection to the process is kept while no call uses it: shorter than servers keep theirs, so that a
 /// call rarely meets one that is just being closed.
 const IDLE_FOR: Duration = Duration::from_millis(1500);
-/// How long connecting to a process on this host may take.
-const CONNECT: Duration = Duration::from_secs(5);
 /// How long a readiness question may take, and how long its answer may be.
 const READY_WITHIN: Duration = Duration::from_secs(5);
 const READY_LENGTH: usize = 64 * 1024;
 
 /// Where the process serves.
 pub(crate) struct Upstream {
-    address: forward::Upstream,
+    address: Address,
     /// What stands before every path; empty as a rule.
     base: String,
     /// Connections live on a `LocalSet`, so they begin with the first call.
@@ -49,18 +45,7 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Reads the URL and looks its host up, once.
     pub(crate) async fn resolve(url: &str, config: &Config) -> Result<Self, BuildError> {
-        let (address, base) = match url.strip_prefix("unix:") {
-            Some(path) => (forward::Upstream::Unix(Path::new(path.trim_start_matches("//")).into()), String::new()),
-            None => {
-                let (host, base) = http_url(url)?;
-                let refused = |source| BuildError::Upstream { host: host.clone(), source };
-                let mut found = tokio::net::lookup_host(&host).await.map_err(refused)?.collect::<Vec<_>>();
-                // IPv4 first: a process that listens on "localhost" as a rule has that one.
-                found.sort_by_key(|address| !address.is_ipv4());
-                let first = found.first().copied().ok_or_else(|| refused(io::ErrorKind::NotFound.into()))?;
-                (forward::Upstream::Tcp(first), base)
-            }
-        };
+        let (address, base) = Address::resolve(url).await?;
         let settings = &config.settings;
         Ok(Self {
             address,
@@ -77,7 +62,7 @@ impl Upstream {
     fn target(&self) -> &Rc<Target> {
         self.target.get_or_init(|| {
             let pool = Pool::new(Settings { idle_for: IDLE_FOR, ..Settings::default() });
-            pool.target(&self.address)
+            pool.target(&self.address.upstream())
         })
     }
 
@@ -172,8 +157,7 @@ impl Upstream {
     /// What the function says at `ready_path`; without one it is ready when its process takes connections.
     pub(crate) async fn ready(&self) -> Response<Full<Bytes>> {
         let Some(path) = &self.ready_path else {
-            let connect = tokio::time::timeout(CONNECT, connects(&self.address)).await;
-            let is_ready = connect.is_ok_and(|connected| connected.is_ok());
+            let is_ready = self.address.connect().await.is_ok();
             let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             return empty(status);
         };
@@ -217,27 +201,4 @@ fn failed(error: &ForwardError, call_id: &str, started: Instant) -> Response<Ful
         Reason::Connect(_) | Reason::Closed(_) | Reason::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     refuse(status, "", started)
-}
-
-async fn connects(address: &forward::Upstream) -> io::Result<()> {
-    match address {
-        forward::Upstream::Tcp(address) => TcpStream::connect(address).await.map(drop),
-        forward::Upstream::Unix(path) => UnixStream::connect(path).await.map(drop),
-        // No upstream_url says so.
-        forward::Upstream::Inside { .. } => Err(io::ErrorKind::Unsupported.into()),
-    }
-}
-
-/// Host and port, and the base path, of `http://host:port/base`.
-fn http_url(url: &str) -> Result<(String, String), BuildError> {
-    let refuse = |why| BuildError::Config(ConfigError::Setting(SettingError::new("upstream_url", url, why)));
-    let rest = url.strip_prefix("http://").ok_or_else(|| refuse("give http://host:port or unix:path"))?;
-    let (host, base) = rest.split_once('/').unwrap_or((rest, ""));
-    if host.is_empty() {
-        return Err(refuse("it names no host"));
-    }
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-    let host = if has_port { host.to_owned() } else { format!("{host}:80") };
-    let base = base.trim_end_matches('/');
-    Ok((host, if base.is_empty() { String::new() } else { format!("/{base}") }))
 }

@@ -1,6 +1,6 @@
 //! A WebSocket: the request goes to the process on a connection of its own, and after the 101 bytes go both ways.
 
-use super::{CONNECT, Upstream};
+use super::Upstream;
 use crate::reply::Reply;
 use bytes::Bytes;
 use function_sdk::log;
@@ -12,12 +12,10 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
-use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::{TcpStream, UnixStream};
 
 /// What is held of each direction.
 const BUFFER: usize = 8 * 1024;
@@ -78,36 +76,17 @@ impl Upstream {
     }
 
     async fn ask(&self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, Box<dyn std::error::Error>> {
-        match &self.address {
-            forward::Upstream::Tcp(address) => {
-                let stream = within(TcpStream::connect(address)).await?;
-                stream.set_nodelay(true)?;
-                exchange(stream, request).await
-            }
-            forward::Upstream::Unix(path) => exchange(within(UnixStream::connect(path)).await?, request).await,
-            // No upstream_url says so.
-            forward::Upstream::Inside { .. } => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
-        }
+        let stream = self.address.connect().await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        // Ends with the answer, or when it has switched; errors are told to the exchange.
+        drop(tokio::task::spawn_local(async move { drop(connection.with_upgrades().await) }));
+        Ok(sender.send_request(request).await?)
     }
 }
 
 fn switches(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-}
-
-async fn within<T>(connect: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout(CONNECT, connect).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    request: Request<Empty<Bytes>>,
-) -> Result<Response<Incoming>, Box<dyn std::error::Error>> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // Ends with the answer, or when it has switched; errors are told to the exchange.
-    drop(tokio::task::spawn_local(async move { drop(connection.with_upgrades().await) }));
-    Ok(sender.send_request(request).await?)
 }
 
 /// Copies both ways. When one side has said its last word, the other has `linger` for its own.
