@@ -1,9 +1,19 @@
 //! Confines one process as far as the machine lets us, and says how far that is.
 #![warn(missing_docs)]
 
+mod exchange;
+mod launcher;
 mod level;
+mod root;
+mod spec;
 
+pub use launcher::{Control, Launcher, START_WITHIN, StartError, Started, reap};
 pub use level::{Level, UnknownLevel};
+pub use root::{PrepareError, Target, prepare_root};
+pub use spec::{DEFAULT_TMP_BYTES, Mount, Network, Spec, User};
+
+pub mod agent;
+pub mod helper;
 
 pub mod cgroup;
 pub mod confine;

@@ -1,1 +1,6 @@
 //! A confined process, seen from inside and outside.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stderr, reason = "what is skipped is said")]
+
+mod room;
+mod starts;

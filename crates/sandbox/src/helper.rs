@@ -1,0 +1,175 @@
+//! The helper: a process with one thread that makes a confined process and ends, or stays as its agent.
+//!
+//! It is this very program, started again under another name. It makes what belongs outside (user, network, sockets),
+//! forks the function's process as a child of the platform, and lets it go on once it is in its control groups; what
+//! belongs inside is made by that process itself ([`inside`]).
+
+mod devices;
+mod inside;
+mod mounts;
+mod network;
+mod program;
+mod serve;
+mod sys;
+mod user;
+
+use crate::exchange::{self, Failure, Reply, Step};
+use crate::{Level, Network, Spec};
+use mounts::Sources;
+use rustix::process::{Pid, Signal, set_parent_process_death_signal};
+use rustix::thread::UnshareFlags;
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::process::ExitCode;
+use sys::Forked;
+
+/// The name the helper is started under.
+pub const NAME: &str = "crema-sandbox";
+
+/// Works as the helper if this process was started as one; to be called first of all in `main`.
+///
+/// Where the answer is a code, `main` returns it and does nothing else.
+#[must_use]
+pub fn intercept() -> Option<ExitCode> {
+    let name = std::env::args_os().next()?;
+    if name != NAME {
+        return None;
+    }
+    // Whom to tell of an error is what failed.
+    let Ok(platform) = take_platform() else { return Some(ExitCode::FAILURE) };
+    match run(&platform) {
+        Ok(agent) => {
+            // Its end tells the platform that there is nothing more to hear.
+            drop(platform);
+            Some(agent.map_or(Ok(()), stay).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
+        }
+        Err(failure) => {
+            tell(&platform, failure);
+            Some(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Where an agent is called, and what tells it that its function has ended.
+type AgentParts = (UnixListener, OwnedFd);
+
+/// The socket to the platform, which comes as standard input and goes to where nothing looks for it.
+fn take_platform() -> io::Result<OwnedFd> {
+    let platform = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let null = File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    Ok(platform)
+}
+
+/// Says what failed. If the platform has gone, nobody wants to know.
+fn tell(platform: &OwnedFd, failure: Failure) {
+    exchange::send_reply(platform, &Reply::Failed(failure), &[]).unwrap_or_default();
+}
+
+fn run(platform: &OwnedFd) -> Result<Option<AgentParts>, Failure> {
+    die_with_platform(platform)?;
+    match exchange::receive_spec(platform).step("read what to start")? {
+        Some(spec) => start(platform, &spec),
+        None => Ok(None),
+    }
+}
+
+/// Asks to be killed when the platform dies. Becoming another user takes that back, so it is asked again then.
+fn die_with_platform(platform: &OwnedFd) -> Result<(), Failure> {
+    set_parent_process_death_signal(Some(Signal::KILL)).step("ask for the platform's death signal")?;
+    match is_hung_up(platform.as_fd()) {
+        false => Ok(()),
+        true => Err(Failure::because("look for the platform", "it has ended")),
+    }
+}
+
+/// Whether the other end is closed, which the platform's end does only by its death.
+fn is_hung_up(socket: BorrowedFd<'_>) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut sockets = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+    let seen = poll(&mut sockets, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    seen.is_ok_and(|seen| seen > 0) && sockets[0].revents().contains(PollFlags::HUP)
+}
+
+/// What is made outside for the function's process.
+struct Outside {
+    /// Mounts that were opened before the right to do so was given up.
+    sources: Option<Sources>,
+    listeners: Vec<TcpListener>,
+    agent: Option<UnixListener>,
+}
+
+fn start(platform: &OwnedFd, spec: &Spec) -> Result<Option<AgentParts>, Failure> {
+    sys::close_on_exec_from(3).step("close what was inherited")?;
+    let mut groups = open_groups(spec)?;
+    let outside = prepare(platform, spec)?;
+    let (gate, opener) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;
+    let namespaces = match spec.level {
+        Level::None | Level::Process => 0,
+        Level::Userns | Level::Full => libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS,
+    };
+    match sys::fork(namespaces).step("clone with new namespaces")? {
+        Forked::Child => {
+            drop(opener);
+            Err(inside::enter(platform, spec, outside.sources, &gate))
+        }
+        Forked::Parent(pid, end) => {
+            let listeners: Vec<_> = outside.listeners.iter().map(AsFd::as_fd).collect();
+            exchange::send_reply(platform, &Reply::Forked { pid: pid.as_raw_nonzero().get() }, &listeners)
+                .step("tell the platform")?;
+            join(&mut groups, pid)?;
+            rustix::io::write(&opener, b"!").step("let the function's process go on")?;
+            Ok(outside.agent.map(|agent| (agent, end)))
+        }
+    }
+}
+
+/// The control groups' files, opened while that is allowed.
+fn open_groups(spec: &Spec) -> Result<Vec<File>, Failure> {
+    let open = |path: &std::path::PathBuf| {
+        File::options().write(true).open(path).step_with(|| format!("open {}", path.display()))
+    };
+    spec.cgroups.iter().map(open).collect()
+}
+
+fn join(groups: &mut [File], pid: Pid) -> Result<(), Failure> {
+    for group in groups {
+        // The kernel wants the number in one write.
+        group.write_all(pid.as_raw_nonzero().to_string().as_bytes()).step("join a control group")?;
+    }
+    Ok(())
+}
+
+/// Makes what belongs outside, and becomes whoever may make the rest.
+fn prepare(platform: &OwnedFd, spec: &Spec) -> Result<Outside, Failure> {
+    let mut outside = Outside { sources: None, listeners: Vec::new(), agent: None };
+    if spec.level < Level::Userns {
+        return Ok(outside);
+    }
+    let is_root = rustix::process::geteuid().is_root();
+    if let Network::Own { agent: Some(path), .. } = &spec.network {
+        outside.agent = Some(UnixListener::bind(path).step_with(|| format!("listen on {}", path.display()))?);
+    }
+    if is_root {
+        outside.sources = Some(Sources::open(spec)?);
+    }
+    if spec.level == Level::Userns {
+        user::enter_namespace(platform, spec, is_root)?;
+    }
+    if let Network::Own { listen, .. } = &spec.network {
+        sys::unshare(UnshareFlags::NEWNET).step("unshare the network namespace")?;
+        outside.listeners = network::set_up(listen)?;
+    }
+    Ok(outside)
+}
+
+/// Serves as agent. The function's output is not ours to hold open.
+fn stay((agent, end): AgentParts) -> io::Result<()> {
+    let null = File::options().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    serve::run(agent, end)
+}

@@ -1,0 +1,55 @@
+//! The function's process on its way in: from a copy of the helper to the function's program.
+
+use super::mounts::{self, Sources};
+use super::{die_with_platform, program, sys, user};
+use crate::exchange::{Failure, Step};
+use crate::{Level, Spec, confine, seccomp};
+use rustix::thread::UnshareFlags;
+use std::convert::Infallible;
+use std::os::fd::OwnedFd;
+
+/// Confines this process and becomes the function's program; comes back only when that failed.
+pub(super) fn enter(platform: &OwnedFd, spec: &Spec, sources: Option<Sources>, gate: &OwnedFd) -> Failure {
+    match try_enter(platform, spec, sources, gate) {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    }
+}
+
+fn try_enter(platform: &OwnedFd, spec: &Spec, sources: Option<Sources>, gate: &OwnedFd) -> Result<Infallible, Failure> {
+    if spec.level >= Level::Userns {
+        rustix::system::sethostname(spec.hostname.as_bytes()).step("set the host name")?;
+        mounts::build(spec, sources)?;
+    }
+    wait_for(gate)?;
+    if spec.level >= Level::Userns {
+        // Only now is it in its groups, which become the roots it sees.
+        sys::unshare(UnshareFlags::NEWCGROUP).step("unshare the cgroup namespace")?;
+    }
+    rustix::process::setsid().step("begin a session")?;
+    if spec.level > Level::None {
+        confine::rlimits(&spec.limits).map_err(|error| Failure::because("set limits", error.to_string()))?;
+        user::bound()?;
+        user::settle(spec)?;
+        user::drop_capabilities()?;
+    }
+    die_with_platform(platform)?;
+    let program = program::Program::new(spec)?;
+    program.enter_working_dir()?;
+    if let (true, Some(rules)) = (spec.level > Level::None, &spec.files) {
+        confine::landlock(rules).map_err(|error| Failure::because("restrict files and ports", error.to_string()))?;
+    }
+    if let Some(filter) = &spec.seccomp {
+        seccomp::apply(filter).map_err(|error| Failure::because("load the system call filter", error.to_string()))?;
+    }
+    Err(program.run())
+}
+
+/// Waits until the helper has told the platform of this process. If it was killed before, nobody knows of us.
+fn wait_for(gate: &OwnedFd) -> Result<(), Failure> {
+    let mut byte = [0];
+    match rustix::io::read(gate, &mut byte).step("wait for the helper")? {
+        0 => Err(Failure::because("wait for the helper", "it was ended")),
+        _ => Ok(()),
+    }
+}

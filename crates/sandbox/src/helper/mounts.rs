@@ -1,0 +1,157 @@
+//! The tree of mounts the function's process sees.
+//!
+//! Sources are taken as trees of their own, unattached, with their attributes set; they are attached at places that
+//! are looked up inside the new root, so that no link of an image leads out of it.
+
+use super::devices;
+use super::sys::{self, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, Reach};
+use crate::Spec;
+use crate::exchange::{Failure, Step};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// What every mount of a function has.
+const PLAIN: u64 = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+
+/// What of this machine is shown inside.
+pub(super) struct Sources {
+    root: OwnedFd,
+    mounts: Vec<OwnedFd>,
+    devices: Vec<(&'static str, OwnedFd)>,
+}
+
+impl Sources {
+    /// Takes what the spec names.
+    pub(super) fn open(spec: &Spec) -> Result<Self, Failure> {
+        let read_only = |yes| if yes { PLAIN | MOUNT_ATTR_RDONLY } else { PLAIN };
+        let mounts = spec.mounts.iter().map(|mount| open(&mount.source, read_only(mount.read_only)));
+        Ok(Self {
+            root: open(&spec.root, PLAIN | MOUNT_ATTR_RDONLY)?,
+            mounts: mounts.collect::<Result<_, _>>()?,
+            devices: devices::open()?,
+        })
+    }
+}
+
+/// A copy of the mounts at a path of this machine, attached nowhere.
+pub(super) fn open(path: &Path, attributes: u64) -> Result<OwnedFd, Failure> {
+    let name = || format!("open {}", path.display());
+    let tree = clone(CWD, path).step_with(name)?;
+    sys::set_mount(&tree, attributes, Reach::Tree).step_with(name)?;
+    Ok(tree)
+}
+
+fn clone(dir: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    rustix::mount::open_tree(dir, path, flags)
+}
+
+/// A new file system, attached nowhere.
+pub(super) fn new(kind: &str, options: &[(&str, &str)], attributes: u64) -> rustix::io::Result<OwnedFd> {
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        rustix::mount::fsconfig_set_string(context.as_fd(), *key, *value)?;
+    }
+    rustix::mount::fsconfig_create(context.as_fd())?;
+    // Both kinds of flags have the same bits.
+    let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
+    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// The root being built.
+pub(super) struct Root(pub(super) OwnedFd);
+
+impl Root {
+    /// Makes the image's tree the one to build on, above everything else in this namespace.
+    pub(super) fn begin(spec: &Spec, root: OwnedFd) -> Result<Self, Failure> {
+        let Some(bytes) = spec.writable else {
+            attach_above(&root).step("mount the image")?;
+            return Ok(Self(root));
+        };
+        let over = overlay(root, bytes)?;
+        attach_above(&over).step("mount the overlay")?;
+        Ok(Self(over))
+    }
+
+    /// A place inside; links lead nowhere but inside.
+    pub(super) fn place(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        rustix::fs::openat2(&self.0, path, flags, Mode::empty(), resolve)
+    }
+
+    /// Attaches a tree at a place inside.
+    pub(super) fn attach(&self, tree: &OwnedFd, path: &Path) -> rustix::io::Result<()> {
+        let place = self.place(path)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        rustix::mount::move_mount(tree, "", &place, "", flags)
+    }
+
+    /// Shows what is at a place inside once more at the same place, with other attributes.
+    pub(super) fn again(&self, path: &Path, attributes: u64) -> Result<(), Failure> {
+        let name = || format!("mount {} again", path.display());
+        let place = self.place(path).step_with(name)?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_RECURSIVE
+            | OpenTreeFlags::AT_EMPTY_PATH;
+        let tree = rustix::mount::open_tree(&place, "", flags).step_with(name)?;
+        sys::set_mount(&tree, attributes, Reach::Tree).step_with(name)?;
+        self.attach(&tree, path).step_with(name)
+    }
+
+    /// Makes it the root and lets go of everything else.
+    pub(super) fn enter(&self) -> Result<(), Failure> {
+        rustix::process::fchdir(&self.0).step("enter the root")?;
+        // The old root comes to lie on the new one and is taken off it.
+        rustix::process::pivot_root(".", ".").step("pivot_root")?;
+        rustix::mount::unmount(".", UnmountFlags::DETACH).step("let go of the old root")?;
+        rustix::process::chdir("/").step("enter the root")
+    }
+}
+
+/// Builds the whole tree and enters it.
+pub(super) fn build(spec: &Spec, sources: Option<Sources>) -> Result<(), Failure> {
+    let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
+    rustix::mount::mount_change("/", private).step("make mounts private")?;
+    let Sources { root, mounts, devices } = match sources {
+        Some(sources) => sources,
+        None => Sources::open(spec)?,
+    };
+    let root = Root::begin(spec, root)?;
+    devices::mount_proc(&root)?;
+    devices::mount_dev(&root, devices, spec.shm_bytes)?;
+    let size = spec.tmp_bytes.to_string();
+    let files = (spec.tmp_bytes / 4096).max(64).to_string();
+    let tmp = [("size", size.as_str()), ("nr_inodes", &files), ("mode", "1777")];
+    let tmp = new("tmpfs", &tmp, PLAIN).step("make /tmp")?;
+    root.attach(&tmp, Path::new("/tmp")).step("mount /tmp")?;
+    for (mount, tree) in spec.mounts.iter().zip(&mounts) {
+        root.attach(tree, &mount.target).step_with(|| format!("mount {}", mount.target.display()))?;
+    }
+    root.enter()
+}
+
+/// The image below, a bounded file system in memory above.
+fn overlay(image: OwnedFd, bytes: u64) -> Result<OwnedFd, Failure> {
+    let size = bytes.to_string();
+    let upper = new("tmpfs", &[("size", &size), ("mode", "700")], PLAIN).step("make the layer to write to")?;
+    attach_above(&upper).step("mount the layer to write to")?;
+    rustix::process::fchdir(&upper).step("mount the layer to write to")?;
+    for dir in ["lower", "upper", "work"] {
+        rustix::fs::mkdir(dir, Mode::from_raw_mode(0o755)).step("make the layer to write to")?;
+    }
+    let to = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::mount::move_mount(&image, "", CWD, "lower", to).step("mount the image")?;
+    let plain = [("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work")];
+    new("overlay", &plain, PLAIN).step("make the overlay")
+}
+
+/// Attaches a tree above the root of this namespace; who has the root open goes on seeing what is below.
+fn attach_above(tree: &OwnedFd) -> rustix::io::Result<()> {
+    rustix::mount::move_mount(tree, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}

@@ -1,0 +1,232 @@
+//! The platform's side: starts a helper, tells it what to start, and hears how it went.
+
+use crate::agent::Agent;
+use crate::exchange::{self, Failure, Reply};
+use crate::{Network, Spec, helper};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions};
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+/// How long a start may take: a machine under load included.
+pub const START_WITHIN: Duration = Duration::from_secs(20);
+
+/// Starts confined processes through a program that calls [`helper::intercept`].
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    program: PathBuf,
+}
+
+/// A helper that has not been told yet what to start. Dropped unused, it lets the helper end.
+#[derive(Debug)]
+pub struct Control(OwnedFd);
+
+/// A confined process that runs its program.
+#[derive(Debug)]
+pub struct Started {
+    /// Its number: a child of this process (of the thread that started the helper), to be reaped with [`reap`] or
+    /// `waitid`. It leads a session and a process group of its own.
+    pub pid: Pid,
+    /// What it writes, where the command said so.
+    pub stdout: Option<ChildStdout>,
+    /// What it writes, where the command said so.
+    pub stderr: Option<ChildStderr>,
+    /// The sockets that listen inside, in the order of the spec. They block.
+    pub listeners: Vec<TcpListener>,
+    /// Where one was asked for. To be kept as long as the function.
+    pub agent: Option<Agent>,
+}
+
+/// Nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A step of the helper failed.
+    #[error("{step}: {}{}", .source, .hint.as_ref().map(|hint| format!(": {hint}")).unwrap_or_default())]
+    Step {
+        /// What was being done, as in `mount /proc`.
+        step: String,
+        /// More about it in words.
+        hint: Option<String>,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// A step of the helper failed for a reason that is not the kernel's.
+    #[error("{step}: {hint}")]
+    Refused {
+        /// What was being done.
+        step: String,
+        /// Why it was not done.
+        hint: String,
+    },
+    /// The helper ended without a word.
+    #[error("the helper that confines the process ended without a word ({0})")]
+    Silent(String),
+    /// The helper took too long.
+    #[error("the helper that confines the process did not answer within {0:?}")]
+    Late(Duration),
+    /// The helper could not be spoken with.
+    #[error("the helper that confines the process cannot be spoken with")]
+    Exchange(#[from] io::Error),
+}
+
+impl Launcher {
+    /// Helpers are this very program, also after its file has been replaced.
+    #[must_use]
+    pub fn of_this_program() -> Self {
+        Self::new("/proc/self/exe")
+    }
+
+    /// Helpers are `program`.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into() }
+    }
+
+    /// A command that starts a helper, and the way to speak to it.
+    ///
+    /// The caller may say where output goes; standard input is taken. The thread that spawns it must live as long as
+    /// the function. The command must be dropped before [`Control::start`]: it holds an end of the socket. It needs
+    /// nothing done between fork and exec, which would make the fork slower.
+    pub fn command(&self) -> io::Result<(Command, Control)> {
+        let (ours, theirs) = exchange::pair()?;
+        let mut command = Command::new(&self.program);
+        command.arg0(helper::NAME).env_clear().process_group(0);
+        command.stdin(Stdio::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok((command, Control(ours)))
+    }
+}
+
+impl Control {
+    /// Tells the helper what to start and waits until its program runs.
+    pub async fn start(self, helper: Child, spec: &Spec) -> Result<Started, StartError> {
+        let mut birth = Birth { helper: Some(helper), pid: None };
+        // Only readiness is asked of it: what it carries are messages, not a stream.
+        let socket = UnixStream::from_std(self.0.into())?;
+        let exchanged = timeout(START_WITHIN, exchange_with(&socket, spec, &mut birth)).await;
+        let listeners = match exchanged {
+            Ok(Ok(listeners)) => listeners,
+            Ok(Err(error)) => return Err(birth.undo(error)),
+            Err(_) => return Err(birth.undo(StartError::Late(START_WITHIN))),
+        };
+        let (Some(mut helper), Some(pid)) = (birth.helper.take(), birth.pid.take()) else {
+            return Err(birth.undo(StartError::Silent("it named no process".to_owned())));
+        };
+        let (stdout, stderr) = (helper.stdout.take(), helper.stderr.take());
+        let agent = match &spec.network {
+            Network::Own { agent: Some(_), .. } if spec.level >= crate::Level::Userns => Some(Agent(helper)),
+            _ => {
+                reap_helper(helper).await?;
+                None
+            }
+        };
+        Ok(Started { pid, stdout, stderr, listeners, agent })
+    }
+}
+
+/// Its end of the socket is closed, so it is at its very end.
+async fn reap_helper(mut helper: Child) -> io::Result<()> {
+    match helper.try_wait()? {
+        Some(_) => Ok(()),
+        None => tokio::task::spawn_blocking(move || helper.wait()).await.map_err(io::Error::other)?.map(drop),
+    }
+}
+
+/// Sends the spec and takes answers until the socket closes.
+async fn exchange_with(socket: &UnixStream, spec: &Spec, birth: &mut Birth) -> Result<Vec<TcpListener>, StartError> {
+    let mut unsent = None;
+    for piece in exchange::pieces(spec)? {
+        let sent = socket.async_io(Interest::WRITABLE, || Ok(exchange::send(socket, &piece, &[])?)).await;
+        if let Err(error) = sent {
+            // The helper may have said why it no longer listens.
+            unsent = Some(error);
+            break;
+        }
+    }
+    let mut listeners = Vec::new();
+    loop {
+        let received = socket.async_io(Interest::READABLE, || Ok(exchange::receive(socket)?)).await;
+        let (message, descriptors) = match received {
+            Ok((message, _)) if message.is_empty() => break,
+            Ok(received) => received,
+            // It ended with something of ours unread.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+            Err(error) => return Err(error.into()),
+        };
+        match postcard::from_bytes(&message).map_err(io::Error::other)? {
+            Reply::Forked { pid } => {
+                birth.pid = Pid::from_raw(pid);
+                listeners = descriptors.into_iter().map(TcpListener::from).collect();
+            }
+            Reply::Failed(failure) => return Err(failure.into()),
+        }
+    }
+    match (unsent, birth.pid) {
+        (None, Some(_)) => Ok(listeners),
+        (Some(error), _) => Err(error.into()),
+        (None, None) => Err(StartError::Silent("before it made a process".to_owned())),
+    }
+}
+
+impl From<Failure> for StartError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure { step, errno: 0, hint } => Self::Refused { step, hint: hint.unwrap_or_default() },
+            Failure { step, errno, hint } => Self::Step { step, hint, source: io::Error::from_raw_os_error(errno) },
+        }
+    }
+}
+
+/// A start that is under way. Dropped, it leaves nothing behind.
+struct Birth {
+    helper: Option<Child>,
+    pid: Option<Pid>,
+}
+
+impl Birth {
+    /// Ends what there is of it, and adds how the helper ended where it has said nothing.
+    fn undo(mut self, error: StartError) -> StartError {
+        match (error, self.clear()) {
+            (StartError::Silent(_), Some(status)) => StartError::Silent(status.to_string()),
+            (error, _) => error,
+        }
+    }
+
+    fn clear(&mut self) -> Option<ExitStatus> {
+        let mut helper = self.helper.take()?;
+        let group = Pid::from_child(&helper);
+        // Until its process was named to us, all there is of it is in the helper's group; the number stays taken
+        // until the helper is reaped.
+        rustix::process::kill_process_group(group, Signal::KILL).unwrap_or_default();
+        if let Some(pid) = self.pid.take() {
+            rustix::process::kill_process(pid, Signal::KILL).unwrap_or_default();
+            reap(pid).map(drop).unwrap_or_default();
+        }
+        let status = helper.wait().ok();
+        while let Ok(Some(_)) | Err(Errno::INTR) = rustix::process::waitpgid(group, WaitOptions::empty()) {}
+        status
+    }
+}
+
+impl Drop for Birth {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Waits for the end of a process of ours and reaps it.
+pub fn reap(pid: Pid) -> io::Result<ExitStatus> {
+    loop {
+        match rustix::process::waitpid(Some(pid), WaitOptions::empty()) {
+            Ok(Some((_, status))) => return Ok(ExitStatus::from_raw(status.as_raw())),
+            Ok(None) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a confined process is to be: everything the helper needs to know, sent to it over its socket.
+
+use crate::Level;
+use crate::confine::{Limits, Rules};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How much a function may keep in its `/tmp` when nothing else is said.
+pub const DEFAULT_TMP_BYTES: u64 = 64 << 20;
+
+/// What a confined process is to be.
+///
+/// At [`Level::Full`] and [`Level::Userns`] the program, the working directory and the targets of mounts are paths
+/// inside `root`. At [`Level::Process`] and [`Level::None`] there is no inside: they are paths of this machine, and
+/// `root`, `writable`, `hostname`, `mounts`, the sizes and the network are not looked at.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Spec {
+    /// How far it is confined.
+    pub level: Level,
+    /// The directory of the unpacked image, prepared by [`crate::prepare_root`].
+    pub root: PathBuf,
+    /// Bytes that may be written over the image, which stays as it is; `None`: the root is read-only.
+    pub writable: Option<u64>,
+    /// The program and its arguments. A program without a slash is looked for in the `PATH` of `env`.
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// The working directory; empty: the root.
+    pub working_dir: PathBuf,
+    /// Who the process is. As root: who it becomes, at every level but [`Level::None`]. As an ordinary user: the
+    /// number that this user has inside, at [`Level::Userns`].
+    pub user: Option<User>,
+    /// The name of the machine inside.
+    pub hostname: String,
+    /// What is shown inside besides the image, in this order.
+    pub mounts: Vec<Mount>,
+    /// The size of `/tmp` inside.
+    pub tmp_bytes: u64,
+    /// The size of `/dev/shm` inside.
+    pub shm_bytes: u64,
+    /// What it reaches.
+    pub network: Network,
+    /// The `cgroup.procs` files that it is written to before its program runs.
+    pub cgroups: Vec<PathBuf>,
+    /// What it may use.
+    pub limits: Limits,
+    /// The files and ports it may use, where the kernel can hold it to that; `None`: no such rules.
+    pub files: Option<Rules>,
+    /// What [`crate::seccomp::program`] made for the level.
+    pub seccomp: Option<Arc<[u8]>>,
+}
+
+/// A user and a group by number.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct User {
+    /// The user's number.
+    pub uid: u32,
+    /// The group's number; it is the only group.
+    pub gid: u32,
+}
+
+/// A file or directory of this machine that is shown inside.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Mount {
+    /// A path of this machine.
+    pub source: PathBuf,
+    /// A path inside, which must be there: see [`crate::prepare_root`].
+    pub target: PathBuf,
+    /// Whether it can only be read.
+    pub read_only: bool,
+}
+
+/// What a confined process reaches, at [`Level::Full`] and [`Level::Userns`].
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum Network {
+    /// A network of its own, with nothing in it but the loopback device.
+    Own {
+        /// Addresses to listen on inside; the sockets are handed out in this order.
+        listen: Vec<SocketAddr>,
+        /// Where an agent that hands out sockets of this network listens, if one is wanted.
+        agent: Option<PathBuf>,
+    },
+    /// The network of this machine.
+    Host,
+}
+
+impl Spec {
+    /// A process with the defaults: read-only root, a network of its own, no user, nothing mounted.
+    #[must_use]
+    pub fn new(level: Level, root: impl Into<PathBuf>, argv: Vec<String>) -> Self {
+        Self {
+            level,
+            root: root.into(),
+            writable: None,
+            argv,
+            env: Vec::new(),
+            working_dir: PathBuf::new(),
+            user: None,
+            hostname: "function".to_owned(),
+            mounts: Vec::new(),
+            tmp_bytes: DEFAULT_TMP_BYTES,
+            shm_bytes: DEFAULT_TMP_BYTES,
+            network: Network::Own { listen: Vec::new(), agent: None },
+            cgroups: Vec::new(),
+            limits: Limits::default(),
+            files: None,
+            seccomp: None,
+        }
+    }
+}
