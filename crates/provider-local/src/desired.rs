@@ -30,37 +30,88 @@ pub(crate) struct Desired {
     /// Grows with every change over all functions, so that no two specifications share one.
     pub(crate) generation: u64,
     pub(crate) replicas: u32,
-    /// The version before, until this one has been ready.
+    #[serde(default, skip_serializing_if = "Standing::is_proven")]
+    pub(crate) standing: Standing,
+    /// The last version that proved itself, until this one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) before: Option<Version>,
+}
+
+/// How far the wanted version has come.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Standing {
+    /// It has been ready, and, when there is a version before it, has stayed so for a while.
+    #[default]
+    Proven,
+    /// Nothing is known of it yet.
+    New,
+    /// It does not work, why, and the version before it runs in its place.
+    TakenBack(String),
+}
+
+impl Standing {
+    const fn is_proven(&self) -> bool {
+        matches!(self, Self::Proven)
+    }
 }
 
 /// A specification that worked.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Version {
-    deployment: FunctionDeployment,
-    digest: String,
+    pub(crate) deployment: FunctionDeployment,
+    pub(crate) digest: String,
     generation: u64,
 }
 
 impl Desired {
     pub(crate) fn new(deployment: FunctionDeployment, digest: String, created_at: String, generation: u64) -> Self {
-        Self { format: FORMAT, deployment, digest, created_at, generation, replicas: 1, before: None }
+        let standing = Standing::New;
+        Self { format: FORMAT, deployment, digest, created_at, generation, replicas: 1, standing, before: None }
     }
 
-    /// This one as the version that worked, for its successor: the one before while this one has not been ready.
-    pub(crate) fn worked(&self) -> Version {
-        self.before.clone().unwrap_or_else(|| Version {
-            deployment: self.deployment.clone(),
-            digest: self.digest.clone(),
-            generation: self.generation,
-        })
+    /// The version to go back to from this one's successor: this one if it has proved itself, else the one before it.
+    pub(crate) fn worked(&self) -> Option<Version> {
+        match self.standing {
+            Standing::Proven => Some(Version {
+                deployment: self.deployment.clone(),
+                digest: self.digest.clone(),
+                generation: self.generation,
+            }),
+            Standing::New | Standing::TakenBack(_) => self.before.clone(),
+        }
     }
 
-    /// The version before in place of this one.
-    pub(crate) fn gone_back(&self) -> Option<Self> {
-        let Version { deployment, digest, generation } = self.before.clone()?;
-        Some(Self { deployment, digest, generation, before: None, ..self.clone() })
+    /// Whether it may still be taken back.
+    pub(crate) const fn is_on_probation(&self) -> bool {
+        matches!(self.standing, Standing::New) && self.before.is_some()
+    }
+
+    /// This one, having shown that it works.
+    pub(crate) fn proven(&self) -> Self {
+        Self { standing: Standing::Proven, before: None, ..self.clone() }
+    }
+
+    /// This one, given up for the version before it.
+    pub(crate) fn taken_back(&self, why: &str) -> Self {
+        Self { standing: Standing::TakenBack(why.to_owned()), ..self.clone() }
+    }
+
+    /// What is to run: this, or, when it has been taken back, the version before.
+    pub(crate) fn to_run(self: &Arc<Self>) -> Arc<Self> {
+        match (&self.standing, &self.before) {
+            (Standing::TakenBack(_), Some(Version { deployment, digest, generation })) => Arc::new(Self {
+                format: self.format,
+                deployment: deployment.clone(),
+                digest: digest.clone(),
+                created_at: self.created_at.clone(),
+                generation: *generation,
+                replicas: self.replicas,
+                standing: Standing::Proven,
+                before: None,
+            }),
+            _ => Arc::clone(self),
+        }
     }
 
     /// Whether two replicas must never run at once: they would share a data directory.

@@ -6,16 +6,16 @@ mod changes;
 
 use crate::config::Config;
 use crate::data::Data;
-use crate::desired::{Desired, Entry, Files};
+use crate::desired::{Desired, Entry, Files, Standing};
 use crate::disk;
 use crate::images::Images;
 use crate::logs::Logs;
 use crate::namespaces::Namespaces;
 use crate::process::{ProcessRuntime, Processes};
-use crate::reconcile::{Patience, Proven, Reconciler};
+use crate::reconcile::{Patience, Reconciler, Save};
 use crate::runtime::{Running, Runtime, Sample};
 use crate::secrets::Secrets;
-use crate::state::State;
+use crate::state::{Seen, State};
 use async_trait::async_trait;
 use changes::Changes;
 use daemon::{Clock, Stop};
@@ -28,11 +28,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use wire::FunctionName;
 use wire::function::{FunctionDeployment, FunctionStatus, Usage};
 use wire::info::{ProviderInfo, Version};
 use wire::log::LogLine;
 use wire::namespace::Namespace;
+use wire::{FunctionName, annotation};
 
 /// The longest path a Unix socket can have.
 const LONGEST_SOCKET: usize = 107;
@@ -136,12 +136,12 @@ impl LocalProvider {
         let state = Arc::clone(&self.changes.state);
         let logs = Arc::clone(&self.changes.logs);
         let changes = Arc::clone(&self.changes);
-        let proven: Proven = Arc::new(move |name, generation| {
-            if let Err(error) = changes.forget_before(name, generation) {
-                tracing::warn!(%error, function = %name, "That a version works cannot be noted");
+        let save: Save = Arc::new(move |name| {
+            if let Err(error) = changes.save(name) {
+                tracing::warn!(%error, function = %name, "What became of a version cannot be put on disk");
             }
         });
-        Reconciler::new(state, Arc::clone(&self.runtime), logs, self.patience, proven).run(stop).await;
+        Reconciler::new(state, Arc::clone(&self.runtime), logs, self.patience, save).run(stop).await;
     }
 
     /// Does something that touches the disk.
@@ -155,12 +155,13 @@ impl LocalProvider {
     }
 
     fn status_of(&self, name: &FunctionName, entry: &Entry) -> FunctionStatus {
-        let ready = self.changes.state.seen(name).ready.len();
+        let seen = self.changes.state.seen(name);
         match entry {
-            Entry::Known(desired) => status(desired, name, ready),
-            Entry::Unreadable(_) => FunctionStatus {
+            Entry::Known(desired) => status(desired, name, &seen),
+            Entry::Unreadable(why) => FunctionStatus {
                 name: name.name().to_owned(),
                 namespace: name.namespace().to_owned(),
+                annotations: [(annotation::STATUS.to_owned(), why.clone())].into(),
                 created_at: wire::function::never(),
                 ..FunctionStatus::default()
             },
@@ -261,9 +262,18 @@ impl Provider for LocalProvider {
     }
 }
 
-/// A function as it was deployed and as it is.
-fn status(desired: &Desired, name: &FunctionName, ready: usize) -> FunctionStatus {
-    let deployment = desired.deployment.clone();
+/// A function as it was deployed and as it is. What is wrong with it is one more annotation: that is what every client
+/// shows.
+fn status(desired: &Desired, name: &FunctionName, seen: &Seen) -> FunctionStatus {
+    let mut deployment = desired.deployment.clone();
+    let taken_back = match &desired.standing {
+        Standing::TakenBack(why) => Some(why),
+        Standing::New | Standing::Proven => None,
+    };
+    let said: Vec<&str> = taken_back.into_iter().chain(&seen.trouble).map(String::as_str).collect();
+    if !said.is_empty() {
+        deployment.annotations.insert(annotation::STATUS.to_owned(), said.join("; "));
+    }
     FunctionStatus {
         name: name.name().to_owned(),
         image: deployment.image,
@@ -279,7 +289,7 @@ fn status(desired: &Desired, name: &FunctionName, ready: usize) -> FunctionStatu
         read_only_root_filesystem: deployment.read_only_root_filesystem,
         invocation_count: 0.0,
         replicas: desired.replicas.into(),
-        available_replicas: ready as u64,
+        available_replicas: seen.ready.len() as u64,
         created_at: desired.created_at.clone(),
         usage: None,
     }

@@ -2,7 +2,8 @@
 //!
 //! A new version starts beside the old one, and the old one goes as the new one gets ready; a function with a data
 //! directory has one process at a time, so there the old one goes first. What ends by itself is started again, with
-//! pauses that grow while it keeps failing.
+//! pauses that grow while it keeps failing. A new version is on probation until it has been ready for a while; one that
+//! keeps failing in that time gives way to the version before it.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -11,8 +12,12 @@ use tokio::time::Instant;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A replica ready for so long has not failed: what came before it is forgotten.
-const GOOD_AFTER: Duration = Duration::from_secs(60);
+/// A replica ready for so long has not failed: what came before it is forgotten, and its version has proved itself.
+pub(crate) const GOOD_AFTER: Duration = Duration::from_secs(60);
+/// A replica ready for so long is started again without a pause the first times: no caller is to wait for one.
+const SERVED: Duration = Duration::from_secs(10);
+/// A version on probation that has failed so often in a row gives way to the one before it.
+const GO_BACK_AFTER: u32 = 3;
 
 /// A replica's number, never used twice.
 pub(crate) type ReplicaId = u64;
@@ -56,13 +61,25 @@ pub(crate) struct Plan {
     pub(crate) wake_at: Option<Instant>,
 }
 
-/// How the replicas of one generation have failed so far.
+/// How the replicas of one generation have failed so far, and how long they have been good since.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     generation: u64,
     failures: u32,
     pause: Duration,
     not_before: Option<Instant>,
+    good: Duration,
+    is_hopeless: bool,
+}
+
+/// A replica's end that nobody asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failure {
+    pub(crate) generation: u64,
+    /// How long it had been ready, when it ever got so.
+    pub(crate) ready_for: Option<Duration>,
+    /// It had all the time to get ready: another try would take as long.
+    pub(crate) was_late: bool,
 }
 
 impl History {
@@ -73,18 +90,21 @@ impl History {
         }
     }
 
-    /// Notes that a replica of a generation ended without being asked to, after `ready_for` when it ever got ready.
-    pub(crate) fn failed(&mut self, generation: u64, now: Instant, ready_for: Option<Duration>) {
-        if generation != self.generation {
+    /// Notes a failure.
+    pub(crate) fn failed(&mut self, failure: Failure, now: Instant) {
+        if failure.generation != self.generation {
             return;
         }
-        if ready_for.is_some_and(|time| time >= GOOD_AFTER) {
+        if failure.ready_for.is_some_and(|time| time >= GOOD_AFTER) {
             self.failures = 0;
         }
         self.failures = self.failures.saturating_add(1);
-        self.pause = match (self.failures, ready_for) {
+        self.good = Duration::ZERO;
+        self.is_hopeless |= failure.was_late;
+        self.pause = match (self.failures, failure.ready_for) {
             // What worked until now is likely to work again at once.
             (1, Some(_)) => Duration::ZERO,
+            (failures, Some(time)) if failures < GO_BACK_AFTER && time >= SERVED => Duration::ZERO,
             (failures, _) => {
                 FIRST_PAUSE.saturating_mul(1u32.checked_shl(failures - 1).unwrap_or(u32::MAX)).min(LONGEST_PAUSE)
             }
@@ -92,9 +112,28 @@ impl History {
         self.not_before = Some(now + self.pause);
     }
 
-    /// Whose failures these are.
-    pub(crate) const fn generation(&self) -> u64 {
-        self.generation
+    /// Notes that a generation's last replica was ready for so long and ended as it was asked to.
+    pub(crate) fn served(&mut self, generation: u64, ready_for: Duration) {
+        if generation == self.generation {
+            self.good = self.good.saturating_add(ready_for);
+        }
+    }
+
+    /// When a generation with a replica ready since then has been good for long enough.
+    pub(crate) fn good_at(&self, ready_since: Instant) -> Instant {
+        ready_since + GOOD_AFTER.saturating_sub(self.good)
+    }
+
+    /// Whether the version before is to run instead: after some failures, or when nobody would serve during a pause.
+    pub(crate) fn says_go_back(&self, observed: &[Observed], now: Instant) -> bool {
+        let is_served = observed.iter().any(|replica| replica.phase == Phase::Ready);
+        let pauses = self.not_before.is_some_and(|at| at > now);
+        self.failures > 0 && (self.failures >= GO_BACK_AFTER || self.is_hopeless || (pauses && !is_served))
+    }
+
+    /// Whether it is this generation's.
+    pub(crate) const fn is_of(&self, generation: u64) -> bool {
+        self.generation == generation
     }
 
     /// Failures in a row.

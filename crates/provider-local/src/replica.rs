@@ -18,7 +18,29 @@ pub(crate) enum Event {
     /// It can be called.
     Ready(ReplicaId),
     /// It has ended, or was never started.
-    Ended { id: ReplicaId, how: String },
+    Ended { id: ReplicaId, how: String, was_late: bool },
+}
+
+impl Event {
+    /// Whom it happened to.
+    pub(crate) const fn replica(&self) -> ReplicaId {
+        match self {
+            Self::Started(id, _) | Self::Ready(id) | Self::Ended { id, .. } => *id,
+        }
+    }
+}
+
+/// How a replica ended.
+struct End {
+    how: String,
+    /// It had all the time to get ready.
+    was_late: bool,
+}
+
+impl From<String> for End {
+    fn from(how: String) -> Self {
+        Self { how, was_late: false }
+    }
 }
 
 /// The order to end: the longest to wait for it. `None` until it is given; a second one may shorten the wait.
@@ -34,31 +56,32 @@ pub(crate) async fn live(
     events: mpsc::UnboundedSender<Event>,
 ) {
     let tell = |event| events.send(event).unwrap_or_default();
-    let how = match runtime.start(&order).await {
+    let End { how, was_late } = match runtime.start(&order).await {
         Ok(running) => {
             tell(Event::Started(id, Arc::clone(&running)));
             let became_ready = || tell(Event::Ready(id));
             run(running.as_ref(), start_timeout, &mut end, became_ready).await
         }
-        Err(error) => format!("could not be started: {error}"),
+        Err(error) => format!("could not be started: {error}").into(),
     };
-    tell(Event::Ended { id, how });
+    tell(Event::Ended { id, how, was_late });
 }
 
-async fn run(running: &dyn Running, start_timeout: Duration, end: &mut EndOrder, became_ready: impl Fn()) -> String {
+async fn run(running: &dyn Running, start_timeout: Duration, end: &mut EndOrder, became_ready: impl Fn()) -> End {
     tokio::select! {
-        how = running.ended() => return how,
-        () = ordered(end) => return finish(running, end).await,
+        how = running.ended() => return how.into(),
+        () = ordered(end) => return finish(running, end).await.into(),
         () = running.ready() => became_ready(),
         () = sleep(start_timeout) => {
             running.kill();
             let how = running.ended().await;
-            return format!("was not ready within {} s and {how}", start_timeout.as_secs_f32());
+            let how = format!("was not ready within {} s and {how}", start_timeout.as_secs_f32());
+            return End { how, was_late: true };
         }
     }
     tokio::select! {
-        how = running.ended() => how,
-        () = ordered(end) => finish(running, end).await,
+        how = running.ended() => how.into(),
+        () = ordered(end) => finish(running, end).await.into(),
     }
 }
 

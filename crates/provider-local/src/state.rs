@@ -3,7 +3,7 @@
 use crate::desired::{Desired, Entry};
 use crate::runtime::Running;
 use provider::{FunctionReplicas, Replica, ReplicaTable, TableWriter};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -23,7 +23,7 @@ pub(crate) struct State {
     /// Held for map operations, the table's among them, so that no two of them mix.
     inner: Mutex<Inner>,
     table: TableWriter,
-    /// Wakes the reconcile loop.
+    /// Wakes the reconcile loop, which then asks for [`State::touched`].
     pub(crate) wish: Notify,
     next_generation: AtomicU64,
 }
@@ -31,6 +31,8 @@ pub(crate) struct State {
 struct Inner {
     functions: BTreeMap<FunctionName, Entry>,
     seen: HashMap<FunctionName, Seen>,
+    /// Functions whose wish has changed since the reconcile loop last asked.
+    touched: BTreeSet<FunctionName>,
 }
 
 impl State {
@@ -41,12 +43,13 @@ impl State {
         });
         let state = Self {
             next_generation: AtomicU64::new(generations.max().unwrap_or(0) + 1),
-            inner: Mutex::new(Inner { functions, seen: HashMap::new() }),
+            inner: Mutex::new(Inner { touched: functions.keys().cloned().collect(), functions, seen: HashMap::new() }),
             table: TableWriter::default(),
             wish: Notify::new(),
         };
-        let names: Vec<FunctionName> = state.inner().functions.keys().cloned().collect();
-        names.iter().for_each(|name| state.publish(&state.inner(), name));
+        let inner = state.inner();
+        inner.functions.keys().for_each(|name| state.publish(&inner, name));
+        drop(inner);
         state
     }
 
@@ -72,19 +75,41 @@ impl State {
         self.inner().seen.get(name).cloned().unwrap_or_default()
     }
 
-    /// Wishes for something else, which is on disk.
+    /// The functions whose wish has changed since this was last asked; at first all.
+    pub(crate) fn touched(&self) -> BTreeSet<FunctionName> {
+        std::mem::take(&mut self.inner().touched)
+    }
+
+    /// Wishes for something else.
     pub(crate) fn put(&self, name: &FunctionName, desired: Arc<Desired>) {
-        let mut inner = self.inner();
-        inner.functions.insert(name.clone(), Entry::Known(desired));
-        self.publish(&inner, name);
-        drop(inner);
-        self.wish.notify_one();
+        self.set(self.inner(), name, Some(Entry::Known(desired)));
+    }
+
+    /// Changes a wish in one step; `false` when there is none or `change` says that nothing is to change.
+    pub(crate) fn change(&self, name: &FunctionName, change: impl FnOnce(&Desired) -> Option<Desired>) -> bool {
+        let inner = self.inner();
+        let changed = match inner.functions.get(name) {
+            Some(Entry::Known(desired)) => change(desired),
+            Some(Entry::Unreadable(_)) | None => None,
+        };
+        let is_changed = changed.is_some();
+        if let Some(changed) = changed {
+            self.set(inner, name, Some(Entry::Known(Arc::new(changed))));
+        }
+        is_changed
     }
 
     /// Wishes a function away.
     pub(crate) fn remove(&self, name: &FunctionName) {
-        let mut inner = self.inner();
-        inner.functions.remove(name);
+        self.set(self.inner(), name, None);
+    }
+
+    fn set(&self, mut inner: MutexGuard<'_, Inner>, name: &FunctionName, entry: Option<Entry>) {
+        match entry {
+            Some(entry) => drop(inner.functions.insert(name.clone(), entry)),
+            None => drop(inner.functions.remove(name)),
+        }
+        inner.touched.insert(name.clone());
         self.publish(&inner, name);
         drop(inner);
         self.wish.notify_one();

@@ -2,7 +2,7 @@
 
 use crate::admit::{self, Admitted};
 use crate::data::Data;
-use crate::desired::{Desired, Entry, Files, Version};
+use crate::desired::{Desired, Entry, Files, Standing, Version};
 use crate::images::Images;
 use crate::logs::Logs;
 use crate::namespaces::Namespaces;
@@ -10,16 +10,19 @@ use crate::secrets::Secrets;
 use crate::state::State;
 use daemon::Clock;
 use provider::{Deployed, ProviderError, Result, check};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wire::function::{FunctionDeployment, TextMap};
 use wire::namespace::Namespace;
-use wire::{FunctionName, label};
+use wire::{FunctionName, annotation, label};
 
 /// What is on disk, and the state that follows it.
 pub(super) struct Changes {
     /// Held during a change, disk and all: what one change has checked stays true until it is done.
     one_at_a_time: Mutex<()>,
+    /// Taken after that, by a function's name.
+    file_locks: [Mutex<()>; 32],
     files: Files,
     pub(super) namespaces: Namespaces,
     secrets: Arc<Secrets>,
@@ -32,7 +35,7 @@ pub(super) struct Changes {
 
 impl Changes {
     #[expect(clippy::too_many_arguments, reason = "the parts are its fields")]
-    pub(super) const fn new(
+    pub(super) fn new(
         files: Files,
         namespaces: Namespaces,
         secrets: Arc<Secrets>,
@@ -42,7 +45,8 @@ impl Changes {
         clock: Arc<dyn Clock>,
         state: Arc<State>,
     ) -> Self {
-        Self { one_at_a_time: Mutex::new(()), files, namespaces, secrets, data, logs, images, clock, state }
+        let (one_at_a_time, file_locks) = Default::default();
+        Self { one_at_a_time, file_locks, files, namespaces, secrets, data, logs, images, clock, state }
     }
 
     pub(super) fn find(&self, name: &FunctionName) -> Result<Entry> {
@@ -76,7 +80,7 @@ impl Changes {
                     return Ok(Deployed::Unchanged);
                 }
                 let replicas = replicas_after(&before, &admitted)?;
-                self.take(admitted, before.created_at.clone(), replicas, Some(before.worked()))
+                self.take(admitted, before.created_at.clone(), replicas, before.worked())
             }
             Entry::Unreadable(_) => {
                 self.files
@@ -88,28 +92,51 @@ impl Changes {
         }
     }
 
+    /// The wish is heard at once, while it is being written: a call may be waiting for the replica.
     pub(super) fn scale(&self, name: &FunctionName, replicas: u32) -> Result<()> {
-        let _turn = self.turn();
-        let Entry::Known(before) = self.find(name)? else { return Err(unreadable(name)) };
-        admit::replicas(&before.deployment, replicas)?;
-        if before.replicas == replicas {
-            return Ok(());
+        let before = {
+            let _turn = self.turn();
+            let Entry::Known(before) = self.find(name)? else { return Err(unreadable(name)) };
+            admit::replicas(&before.deployment, replicas)?;
+            if before.replicas == replicas {
+                return Ok(());
+            }
+            self.state.change(name, |desired| Some(Desired { replicas, ..desired.clone() }));
+            before.replicas
+        };
+        let saved = self.save(name);
+        if saved.is_err() {
+            self.state.change(name, |desired| {
+                (desired.replicas == replicas).then(|| Desired { replicas: before, ..desired.clone() })
+            });
         }
-        self.keep(name, Desired { replicas, ..Desired::clone(&before) })
+        saved
     }
 
     pub(super) fn delete(&self, name: &FunctionName, purge: bool) -> Result<()> {
         let _turn = self.turn();
         drop(self.find(name)?);
         let failed = |what: &str, error: io::Error| ProviderError::failed(format!("{what} of {name}"), error);
-        self.files.remove(name).map_err(|error| failed("delete the desired state", error))?;
-        self.state.remove(name);
+        {
+            let _file = self.file(name);
+            self.files.remove(name).map_err(|error| failed("delete the desired state", error))?;
+            self.state.remove(name);
+        }
         self.logs.remove(name).map_err(|error| failed("delete the log", error))?;
         if purge {
             self.data.purge(name).map_err(|error| failed("delete the data", error))?;
         }
         tracing::info!(function = %name, purge, "Function deleted");
         Ok(())
+    }
+
+    /// Puts a wish on disk that has been changed in memory first; nothing when it is gone.
+    pub(super) fn save(&self, name: &FunctionName) -> Result<()> {
+        let _file = self.file(name);
+        match self.state.get(name) {
+            Some(Entry::Known(desired)) => self.write(name, &desired),
+            Some(Entry::Unreadable(_)) | None => Ok(()),
+        }
     }
 
     pub(super) fn create_namespace(&self, namespace: Namespace) -> Result<()> {
@@ -170,28 +197,23 @@ impl Changes {
         self.secrets.delete(namespace, name)
     }
 
-    /// Notes that the wanted version of a function has been ready: there is no going back from it any more.
-    pub(super) fn forget_before(&self, name: &FunctionName, generation: u64) -> Result<()> {
-        let _turn = self.turn();
-        match self.state.get(name) {
-            Some(Entry::Known(desired)) if desired.generation == generation && desired.before.is_some() => {
-                self.keep(name, Desired { before: None, ..Desired::clone(&desired) })
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn check_secret(&self, namespace: &str, name: &str) -> Result<()> {
         check::secret(name)?;
         self.namespaces.find(namespace)
     }
 
-    /// Whether a version has never been ready and is in trouble: deploying it again is another try.
+    /// Whether a version has been taken back or is in trouble: deploying it again is another try.
     fn has_failed(&self, name: &FunctionName, desired: &Desired) -> bool {
-        desired.before.is_some() && self.state.seen(name).trouble.is_some()
+        match desired.standing {
+            Standing::Proven => false,
+            Standing::New => desired.before.is_some() && self.state.seen(name).trouble.is_some(),
+            Standing::TakenBack(_) => true,
+        }
     }
 
-    fn admit(&self, deployment: FunctionDeployment) -> Result<Admitted> {
+    fn admit(&self, mut deployment: FunctionDeployment) -> Result<Admitted> {
+        // It is ours to say: who deploys what another one was described with does not mean it.
+        deployment.annotations.remove(annotation::STATUS);
         admit::admit(deployment, &self.namespaces, &self.secrets, &self.images)
     }
 
@@ -210,11 +232,23 @@ impl Changes {
     }
 
     fn keep(&self, name: &FunctionName, desired: Desired) -> Result<()> {
-        self.files
-            .write(name, &desired)
-            .map_err(|error| ProviderError::failed(format!("write the desired state of {name}"), error))?;
+        let _file = self.file(name);
+        self.write(name, &desired)?;
         self.state.put(name, Arc::new(desired));
         Ok(())
+    }
+
+    fn write(&self, name: &FunctionName, desired: &Desired) -> Result<()> {
+        let written = self.files.write(name, desired);
+        written.map_err(|error| ProviderError::failed(format!("write the desired state of {name}"), error))
+    }
+
+    /// Held while a function's file is made to say what its wish says, so that the later of two writes the later wish.
+    fn file(&self, name: &FunctionName) -> MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        let at = usize::try_from(hasher.finish()).unwrap_or_default() % self.file_locks.len();
+        self.file_locks[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn turn(&self) -> MutexGuard<'_, ()> {

@@ -18,6 +18,10 @@ fn actions(wanted: Option<Wanted>, observed: &[(ReplicaId, u64, Phase)]) -> Vec<
     plan(wanted, &there(observed), &History::default(), Instant::now()).actions
 }
 
+fn failed(history: &mut History, generation: u64, now: Instant, ready_for: Option<Duration>) {
+    history.failed(Failure { generation, ready_for, was_late: false }, now);
+}
+
 #[test]
 fn what_is_missing_is_started() {
     assert_eq!(actions(wanted(1, 2), &[]), [Start, Start]);
@@ -82,7 +86,7 @@ fn pauses_grow_to_a_minute_and_are_kept() {
     history.turn_to(1);
     let mut pauses = Vec::new();
     for _ in 0..9 {
-        history.failed(1, now, None);
+        failed(&mut history, 1, now, None);
         pauses.push(history.pause().as_secs());
         let plan = plan(wanted(1, 1), &[], &history, now);
         assert_eq!(plan, Plan { actions: vec![], wake_at: Some(now + history.pause()) });
@@ -97,10 +101,41 @@ fn what_worked_is_started_again_at_once_but_not_for_ever() {
     let now = Instant::now();
     let mut history = History::default();
     history.turn_to(1);
-    history.failed(1, now, Some(Duration::from_secs(5)));
+    failed(&mut history, 1, now, Some(Duration::from_secs(5)));
     assert_eq!(plan(wanted(1, 1), &[], &history, now).actions, [Start]);
-    history.failed(1, now, Some(Duration::from_secs(5)));
+    failed(&mut history, 1, now, Some(Duration::from_secs(5)));
     assert_eq!(history.pause(), Duration::from_secs(2));
+}
+
+#[test]
+fn what_served_for_a_while_is_started_again_at_once_twice() {
+    let now = Instant::now();
+    let mut history = History::default();
+    history.turn_to(1);
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        failed(&mut history, 1, now, Some(SERVED));
+        pauses.push(history.pause().as_secs());
+    }
+    assert_eq!(pauses, [0, 0, 4, 8]);
+}
+
+#[test]
+fn going_back_takes_three_failures_or_one_that_leaves_callers_waiting() {
+    let now = Instant::now();
+    let verdict = |failures: &[Option<Duration>], observed: &[(ReplicaId, u64, Phase)]| {
+        let mut history = History::default();
+        history.turn_to(2);
+        failures.iter().for_each(|ready_for| failed(&mut history, 2, now, *ready_for));
+        history.says_go_back(&there(observed), now)
+    };
+    let old_one = [(1, 1, Ready)];
+    assert!(!verdict(&[], &[]));
+    assert!(verdict(&[None], &[]) && !verdict(&[None, None], &old_one));
+    assert!(verdict(&[None, None, None], &old_one));
+    let served = Some(SERVED);
+    assert!(!verdict(&[served, served], &[]) && verdict(&[served, served, served], &[]));
+    assert!(verdict(&[served, None], &[]));
 }
 
 #[test]
@@ -108,14 +143,14 @@ fn a_minute_without_failure_and_a_new_version_start_afresh() {
     let now = Instant::now();
     let mut history = History::default();
     history.turn_to(1);
-    (0..20).for_each(|_| history.failed(1, now, None));
-    history.failed(1, now, Some(GOOD_AFTER));
+    (0..20).for_each(|_| failed(&mut history, 1, now, None));
+    failed(&mut history, 1, now, Some(GOOD_AFTER));
     assert_eq!((history.failures(), history.pause()), (1, Duration::ZERO));
-    (0..200).for_each(|_| history.failed(1, now, None));
+    (0..200).for_each(|_| failed(&mut history, 1, now, None));
     assert_eq!(history.pause(), LONGEST_PAUSE);
     history.turn_to(2);
     assert_eq!(history.failures(), 0);
-    history.failed(1, now, None);
+    failed(&mut history, 1, now, None);
     assert_eq!(history.failures(), 0, "an old version's end says nothing of the new one");
 }
 
@@ -124,7 +159,7 @@ fn a_failing_update_keeps_the_old_one_through_all_pauses() {
     let now = Instant::now();
     let mut history = History::default();
     history.turn_to(2);
-    history.failed(2, now, None);
+    failed(&mut history, 2, now, None);
     let plan = plan(wanted(2, 1), &there(&[(1, 1, Ready)]), &history, now);
     assert_eq!(plan.actions, []);
     assert!(plan.wake_at.is_some());

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::LogLimits;
+use crate::runtime::Running;
 use crate::runtime::{Sample, StartError};
 use async_trait::async_trait;
 use daemon::{Stopper, TestClock};
@@ -9,6 +10,7 @@ use provider::{Address, ReplicaTable};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wire::function::FunctionDeployment;
 
@@ -130,13 +132,21 @@ impl Theatre {
         let clock = Arc::new(TestClock::new(jiff::Timestamp::UNIX_EPOCH));
         let logs = Arc::new(Logs::new(dir.path(), LogLimits::default(), clock));
         let patience = Patience { start: Duration::from_millis(100), shutdown: Duration::from_millis(50) };
-        let proven: Proven = Arc::new({
-            let stage = Arc::clone(&stage);
-            move |_, generation| stage.tell(format!("proven {generation}"))
+        let save: Save = Arc::new({
+            let (stage, state) = (Arc::clone(&stage), Arc::clone(&state));
+            move |name| {
+                let Some(Entry::Known(desired)) = state.get(name) else { return };
+                let standing = match &desired.standing {
+                    Standing::Proven => "works",
+                    Standing::New => "is new",
+                    Standing::TakenBack(_) => "is taken back",
+                };
+                stage.tell(format!("{} {standing}", desired.generation));
+            }
         });
         let runtime = Arc::new(Stage(Arc::clone(&stage)));
         let (stopper, stop) = daemon::stop::pair();
-        let running = tokio::spawn(Reconciler::new(Arc::clone(&state), runtime, logs, patience, proven).run(stop));
+        let running = tokio::spawn(Reconciler::new(Arc::clone(&state), runtime, logs, patience, save).run(stop));
         Self { state, stage, name, stopper, running, _dir: dir }
     }
 
@@ -147,9 +157,13 @@ impl Theatre {
             deployment.annotations.insert(wire::annotation::DATA_PATH.to_owned(), "/data".to_owned());
         }
         let before = match self.state.get(&self.name) {
-            Some(Entry::Known(before)) if before.generation != generation => Some(before.worked()),
+            Some(Entry::Known(before)) if before.generation != generation => before.worked(),
             _ => None,
         };
+        let is_same = |desired: &Desired| desired.generation == generation;
+        if self.state.change(&self.name, |desired| is_same(desired).then(|| Desired { replicas, ..desired.clone() })) {
+            return;
+        }
         let desired = Desired::new(deployment, "sha256:0".to_owned(), String::new(), generation);
         self.state.put(&self.name, Arc::new(Desired { replicas, before, ..desired }));
     }
@@ -175,6 +189,37 @@ impl Theatre {
         });
     }
 
+    /// Waits until a version has proved itself, or is known not to work.
+    async fn standing(&self, generation: u64, wanted: impl Fn(&Standing) -> bool) -> Standing {
+        let mut standing = Standing::New;
+        eventually(|| match self.state.get(&self.name) {
+            Some(Entry::Known(desired)) if desired.generation == generation => {
+                standing = desired.standing.clone();
+                wanted(&standing)
+            }
+            _ => false,
+        })
+        .await;
+        standing
+    }
+
+    async fn is_proven(&self, generation: u64) {
+        self.standing(generation, |standing| *standing == Standing::Proven).await;
+    }
+
+    async fn is_taken_back(&self, generation: u64) -> String {
+        match self.standing(generation, |standing| matches!(standing, Standing::TakenBack(_))).await {
+            Standing::TakenBack(why) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The story but for what is put on disk.
+    fn acts(&self) -> Vec<String> {
+        let is_act = |line: &&String| !line.starts_with(|first: char| first.is_ascii_digit());
+        self.stage.story.borrow().iter().filter(is_act).cloned().collect()
+    }
+
     fn trouble(&self) -> Option<String> {
         self.state.table().get(&self.name).unwrap().trouble.clone()
     }
@@ -185,19 +230,20 @@ async fn an_update_starts_the_new_one_first_and_the_old_one_leaves_the_table_bef
     let theatre = Theatre::new([]);
     theatre.wish(1, 1, false);
     theatre.ready(1).await;
+    theatre.is_proven(1).await;
     theatre.wish(2, 1, false);
-    let story = theatre.until("terminate 1").await;
-    assert_eq!(story, ["clear", "start 1", "start 2", "proven 2", "terminate 1"]);
+    theatre.until("terminate 1").await;
+    assert_eq!(theatre.acts(), ["clear", "start 1", "start 2", "terminate 1"]);
 }
 
 #[tokio::test]
 async fn with_data_the_old_one_has_ended_before_the_new_one_starts() {
     let theatre = Theatre::new([(1, Part { is_stubborn: true, ..Part::default() })]);
     theatre.wish(1, 1, true);
-    theatre.ready(1).await;
+    theatre.is_proven(1).await;
     theatre.wish(2, 1, true);
-    let story = theatre.until("proven 2").await;
-    assert_eq!(story, ["clear", "start 1", "terminate 1", "kill 1", "start 2", "proven 2"]);
+    theatre.until("start 2").await;
+    assert_eq!(theatre.acts(), ["clear", "start 1", "terminate 1", "kill 1", "start 2"]);
 }
 
 #[tokio::test]
@@ -212,21 +258,97 @@ async fn one_that_ends_by_itself_is_started_again() {
 }
 
 #[tokio::test]
-async fn a_failing_new_version_is_tried_again_while_the_old_one_serves() {
-    let theatre = Theatre::new([(2, Part { cannot_start: true, ..Part::default() })]);
+async fn a_new_version_that_fails_is_taken_back_while_the_old_one_serves() {
+    for part in [Part { cannot_start: true, ..Part::default() }, Part { ends_at_once: true, ..Part::default() }] {
+        let theatre = Theatre::new([(2, part)]);
+        theatre.wish(1, 1, false);
+        theatre.is_proven(1).await;
+        theatre.wish(2, 1, false);
+        let why = theatre.is_taken_back(2).await;
+        assert!(why.contains("failure 3 in a row"), "{why}");
+        theatre.ready(1).await;
+        assert_eq!(theatre.acts(), ["clear", "start 1", "start 2", "start 2", "start 2"]);
+        eventually(|| theatre.trouble().is_none()).await;
+        // What comes after it goes back to the version that worked.
+        theatre.wish(3, 1, false);
+        theatre.until("terminate 1").await;
+        let Some(Entry::Known(desired)) = theatre.state.get(&theatre.name) else { panic!() };
+        assert_eq!(Arc::new(desired.taken_back("")).to_run().generation, 1);
+    }
+}
+
+#[tokio::test]
+async fn one_that_does_not_get_ready_in_time_is_not_tried_twice() {
+    let theatre = Theatre::new([(2, Part { never_ready: true, ..Part::default() })]);
     theatre.wish(1, 1, false);
-    theatre.ready(1).await;
+    theatre.is_proven(1).await;
     theatre.wish(2, 1, false);
-    eventually(|| theatre.trouble().is_some_and(|text| text.contains("failure 3"))).await;
+    let why = theatre.is_taken_back(2).await;
+    assert!(why.contains("was not ready within 0.1 s"), "{why}");
+    assert_eq!(theatre.acts(), ["clear", "start 1", "start 2", "kill 2"]);
+}
+
+#[tokio::test]
+async fn when_nobody_serves_the_first_failure_is_enough() {
+    let theatre = Theatre::new([(2, Part { ends_at_once: true, ..Part::default() })]);
+    theatre.wish(1, 1, true);
+    theatre.is_proven(1).await;
+    theatre.wish(2, 1, true);
+    theatre.is_taken_back(2).await;
     theatre.ready(1).await;
-    assert_eq!(theatre.until("start 2").await, ["clear", "start 1", "start 2", "start 2", "start 2"]);
-    // The old one's end makes it the one to go back to.
-    theatre.end(1);
-    eventually(|| theatre.trouble().is_some_and(|text| text.contains("given up"))).await;
+    assert_eq!(theatre.acts(), ["clear", "start 1", "terminate 1", "start 2", "start 1"]);
+}
+
+#[tokio::test]
+async fn a_decision_on_disk_holds_at_the_next_start() {
+    let theatre = Theatre::new([]);
+    theatre.wish(1, 0, false);
+    theatre.state.change(&theatre.name, |desired| Some(desired.proven()));
+    theatre.wish(2, 0, false);
+    let wanted = |desired: &Desired| Some(Desired { replicas: 1, ..desired.taken_back("it was bad") });
+    theatre.state.change(&theatre.name, wanted);
     theatre.ready(1).await;
-    theatre.wish(3, 1, false);
-    theatre.until("proven 3").await;
-    eventually(|| theatre.trouble().is_none()).await;
+    assert_eq!(theatre.acts(), ["clear", "start 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_crashes_again_and_again_after_twenty_seconds_is_taken_back() {
+    let theatre = Theatre::new([]);
+    theatre.wish(1, 1, false);
+    theatre.is_proven(1).await;
+    theatre.wish(2, 1, false);
+    theatre.until("terminate 1").await;
+    for starts in 1..=3 {
+        eventually(|| theatre.acts().iter().filter(|line| *line == "start 2").count() == starts).await;
+        theatre.ready(1).await;
+        tokio::time::advance(Duration::from_secs(20)).await;
+        theatre.end(2);
+    }
+    let why = theatre.is_taken_back(2).await;
+    assert!(why.contains("failure 3 in a row"), "{why}");
+    theatre.ready(1).await;
+    let starts = ["start 2", "start 2", "start 1"];
+    assert_eq!(theatre.acts()[..], [&["clear", "start 1", "start 2", "terminate 1"][..], &starts].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_stays_ready_for_a_minute_is_never_taken_back() {
+    let theatre = Theatre::new([]);
+    theatre.wish(1, 1, false);
+    theatre.is_proven(1).await;
+    theatre.wish(2, 1, false);
+    theatre.until("terminate 1").await;
+    // At zero in between, as functions are: the time counts on.
+    tokio::time::advance(Duration::from_secs(40)).await;
+    theatre.wish(2, 0, false);
+    theatre.until("terminate 2").await;
+    theatre.ready(0).await;
+    theatre.wish(2, 1, false);
+    theatre.ready(1).await;
+    tokio::time::advance(Duration::from_secs(19)).await;
+    tokio::task::yield_now().await;
+    assert!(matches!(theatre.state.get(&theatre.name), Some(Entry::Known(desired)) if desired.is_on_probation()));
+    theatre.is_proven(2).await;
 }
 
 #[tokio::test]
@@ -245,9 +367,9 @@ async fn a_stop_ends_all_within_its_limit() {
     theatre.wish(1, 3, false);
     theatre.ready(3).await;
     theatre.stopper.stop();
-    timeout(Duration::from_secs(5), theatre.running).await.unwrap().unwrap();
-    let story = theatre.stage.story.borrow().clone();
-    assert_eq!(story[4..], ["terminate 1", "terminate 1", "terminate 1", "kill 1", "kill 1", "kill 1"]);
+    let mut theatre = theatre;
+    timeout(Duration::from_secs(5), &mut theatre.running).await.unwrap().unwrap();
+    assert_eq!(theatre.acts()[4..], ["terminate 1", "terminate 1", "terminate 1", "kill 1", "kill 1", "kill 1"]);
 }
 
 async fn eventually(mut is_true: impl FnMut() -> bool) {

@@ -133,6 +133,13 @@ pub(crate) fn images(dir: &Path) {
     }
 }
 
+/// An image with these bytes at a path; its command is `/bin/function`.
+pub(crate) fn image_of(store: &Store, name: &str, path: &str, program: &[u8]) {
+    let mut config = ImageConfig { entrypoint: vec!["/bin/function".to_owned()], ..ImageConfig::default() };
+    config.labels.insert(IMAGE_SERVES.to_owned(), SERVES_UNIX_SOCKET.to_owned());
+    Builder::new(config).bytes(path, program, 0o755).build(store, &name.parse().unwrap()).unwrap();
+}
+
 /// An image that differs from others by `version`.
 pub(crate) fn image_with(store: &Store, name: &str, version: &str, is_ours: bool) {
     let mut config = ImageConfig {

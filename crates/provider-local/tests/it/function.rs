@@ -30,6 +30,18 @@ fn a_function() {
         Some("never-ready") => loop {
             std::thread::park();
         },
+        Some("drains") => drop(function_sdk::serve(async |_: function_sdk::Request| {
+            // A call that is under way when the order to end comes.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            function_sdk::Response::ok().text(variable("VERSION").unwrap_or_default())
+        })),
+        Some("mortal") => {
+            std::thread::spawn(|| {
+                std::thread::park_timeout(Duration::from_millis(100));
+                std::process::abort();
+            });
+            serve(Path::new(&socket));
+        }
         _ => serve(Path::new(&socket)),
     }
 }
@@ -112,6 +124,19 @@ fn answer(path: &str) -> (&'static str, String) {
 #[expect(clippy::disallowed_methods, reason = "a function has its own door")]
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Calls a function; an answer other than 200 is an error.
+pub(crate) fn call(socket: &Path, path: &str) -> std::io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: f\r\nconnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
+        _ => Err(std::io::Error::other(format!("answered {answer:?}"))),
+    }
 }
 
 /// Calls a function.

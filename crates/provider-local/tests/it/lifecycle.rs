@@ -79,23 +79,6 @@ async fn a_tag_that_moved_is_a_change_when_it_is_deployed_again() {
 }
 
 #[tokio::test]
-async fn a_version_that_never_gets_ready_leaves_the_old_one_serving() {
-    let bench = Bench::with(|config| config.start_timeout = Duration::from_millis(300));
-    bench.deployed(deployment("steady")).await;
-    let pid = bench.pid(&name("steady")).await;
-    for behaviour in ["never-ready", "crash"] {
-        bench.provider.update(behaving("steady", behaviour)).await.unwrap();
-        eventually("trouble", || bench.table().get(&name("steady")).unwrap().trouble.is_some()).await;
-        assert_eq!(bench.pid(&name("steady")).await, pid);
-    }
-    // What is wrong is in the log too.
-    bench.logged(&name("steady"), "was ended by signal 6").await;
-    bench.provider.update(deployment("steady")).await.unwrap();
-    eventually("no trouble", || bench.table().get(&name("steady")).unwrap().trouble.is_none()).await;
-    bench.stop().await;
-}
-
-#[tokio::test]
 async fn with_a_data_directory_there_is_one_process_and_the_data_stay() {
     let bench = Bench::new();
     let socket = bench.deployed(with_data(deployment("keeper"))).await;
@@ -115,30 +98,6 @@ async fn with_a_data_directory_there_is_one_process_and_the_data_stay() {
     bench.provider.delete(&name("keeper"), true).await.unwrap();
     let socket = bench.deployed(with_data(deployment("keeper"))).await;
     assert_eq!(call(&socket, "/data").await, "");
-    bench.stop().await;
-}
-
-#[tokio::test]
-async fn with_a_data_directory_a_version_that_never_gets_ready_gives_way_to_the_one_before() {
-    let bench = Bench::new();
-    bench.deployed(with_data(deployment("keeper"))).await;
-    let bad = with_data(behaving("keeper", "crash"));
-    bench.provider.update(bad.clone()).await.unwrap();
-    bench.logged(&name("keeper"), "it is given up, and the version before it runs").await;
-    let socket = bench.ready(&name("keeper"), 1).await;
-    assert!(!call(&socket, "/env").await.contains("TEST_BEHAVIOUR"));
-    assert!(bench.table().get(&name("keeper")).unwrap().trouble.is_some(), "nobody is told");
-    assert_eq!(bench.provider.status(&name("keeper"), false).await.unwrap().env_vars, bad.env_vars);
-    // The same again is another try, something better is the end of it.
-    assert_eq!(bench.provider.update(bad).await.unwrap(), Deployed::Changed);
-    let better = with_data(behaving("keeper", "better"));
-    bench.provider.update(better.clone()).await.unwrap();
-    eventually("the better one", || bench.table().get(&name("keeper")).unwrap().trouble.is_none()).await;
-    let socket = bench.ready(&name("keeper"), 1).await;
-    assert!(call(&socket, "/env").await.contains("TEST_BEHAVIOUR=better"));
-    let file = bench.dir.path().join("functions/openfaas-fn/keeper.json");
-    eventually("no way back", || !std::fs::read_to_string(&file).unwrap().contains("\"before\"")).await;
-    assert_eq!(bench.provider.update(better).await.unwrap(), Deployed::Unchanged);
     bench.stop().await;
 }
 

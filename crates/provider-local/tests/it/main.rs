@@ -2,6 +2,7 @@
 //! a script.
 #![expect(clippy::unwrap_used, reason = "what fails here ends the test")]
 
+mod bad_versions;
 mod bench;
 mod crashes;
 mod function;
@@ -9,3 +10,4 @@ mod host;
 mod lifecycle;
 mod logs;
 mod promises;
+mod updates;

@@ -17,6 +17,8 @@ pub const DATA_SIZE: &str = "com.crema.data.size";
 pub const NETWORK: &str = "com.crema.network";
 /// The isolation level a function needs at least.
 pub const ISOLATION: &str = "com.crema.isolation";
+/// What is wrong with a function, as its provider says it in a status. Nothing that can be deployed.
+pub const STATUS: &str = "com.crema.status";
 /// The header whose value orders asynchronous invocations: those of one value run one after another.
 pub const QUEUE_KEY: &str = "com.crema.queue.key";
 
@@ -32,6 +34,10 @@ pub const RETRY_MAX_WAIT: &str = "com.openfaas.retry.max_wait";
 pub const HEALTH_PATH: &str = "com.openfaas.health.http.path";
 /// The readiness path of a function, instead of `/_/ready`.
 pub const READY_PATH: &str = "com.openfaas.ready.http.path";
+/// What a probe's settings begin with.
+pub const HEALTH_PROBE: &str = "com.openfaas.health.http.";
+/// The same of the readiness probe.
+pub const READY_PROBE: &str = "com.openfaas.ready.http.";
 
 /// Splits a comma-separated annotation into its trimmed, non-empty items.
 pub fn items(value: &str) -> impl Iterator<Item = &str> {
