@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 /// Makes a directory and its parents, readable by the owner alone.
@@ -24,16 +24,27 @@ fn is_there(path: &Path) -> bool {
 
 /// Replaces a file's content so that a crash leaves the old or the new, and a return means the new is on disk.
 pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_for(path, content, None)
+}
+
+/// As [`write`], for a file that becomes another user's.
+pub(crate) fn write_for(path: &Path, content: &[u8], owner: Option<u32>) -> io::Result<()> {
     let dir = parent(path)?;
     make_lasting_dir(dir)?;
     let beside = dir.join(format!(".new-{:08x}", rand::random::<u32>()));
-    let written = write_new(&beside, content).and_then(|()| fs::rename(&beside, path));
+    let written =
+        write_new(&beside, content).and_then(|()| give(&beside, owner)).and_then(|()| fs::rename(&beside, path));
     if let Err(error) = written {
         // The error that led here is the one to tell.
         fs::remove_file(&beside).unwrap_or_default();
         return Err(error);
     }
     sync_dir(dir)
+}
+
+/// Makes a file or directory a user's and that user's own group's; links are not followed.
+pub(crate) fn give(path: &Path, owner: Option<u32>) -> io::Result<()> {
+    owner.map_or(Ok(()), |owner| lchown(path, Some(owner), Some(owner)))
 }
 
 /// Removes a file; `false` when it was not there.

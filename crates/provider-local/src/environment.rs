@@ -7,20 +7,31 @@ use wire::FunctionName;
 use wire::env;
 use wire::function::FunctionDeployment;
 
+const HOME: &str = "HOME";
 const PATH: &str = "PATH";
 const TMPDIR: &str = "TMPDIR";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What a replica is given.
+/// What a replica is given, as it sees it.
 #[derive(Debug)]
 pub(crate) struct Given<'a> {
     pub(crate) gateway_url: &'a str,
     pub(crate) inherited: &'a [(String, String)],
-    pub(crate) socket: &'a Path,
-    pub(crate) metrics_socket: &'a Path,
+    pub(crate) serves: Serves<'a>,
     pub(crate) secrets: &'a Path,
     pub(crate) data: Option<&'a Path>,
     pub(crate) temporary: &'a Path,
+    /// Unless the image sets one.
+    pub(crate) home: Option<&'a str>,
+}
+
+/// Where a replica is told to listen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Serves<'a> {
+    /// On Unix sockets.
+    Sockets { calls: &'a Path, metrics: &'a Path },
+    /// On a TCP port.
+    Port(u16),
 }
 
 /// Puts it together. What was deployed wins over the image and over defaults such as `gateway_url`, but not over
@@ -36,6 +47,7 @@ pub(crate) fn variables(
     let text = |path: &Path| path.to_string_lossy().into_owned();
 
     set(PATH, DEFAULT_PATH);
+    given.home.iter().for_each(|home| set(HOME, home));
     given.inherited.iter().for_each(|(key, value)| set(key, value));
     image.iter().for_each(|(key, value)| set(key, value));
     set(env::GATEWAY_URL, given.gateway_url);
@@ -47,8 +59,13 @@ pub(crate) fn variables(
     set(env::FUNCTION_NAME, name.name());
     set(env::FUNCTION_NAMESPACE, name.namespace());
     set(env::SECRET_MOUNT_PATH, &text(given.secrets));
-    set(env::SOCKET, &text(given.socket));
-    set(env::METRICS_SOCKET, &text(given.metrics_socket));
+    match given.serves {
+        Serves::Sockets { calls, metrics } => {
+            set(env::SOCKET, &text(calls));
+            set(env::METRICS_SOCKET, &text(metrics));
+        }
+        Serves::Port(port) => set(env::PORT, &port.to_string()),
+    }
     match given.data {
         Some(data) => set(env::DATA_PATH, &text(data)),
         None => drop(variables.remove(env::DATA_PATH)),
@@ -76,17 +93,18 @@ mod tests {
         let given = Given {
             gateway_url: "http://127.0.0.1:1",
             inherited: &pairs(&[("TZ", "UTC")]),
-            socket: Path::new("/r/s"),
-            metrics_socket: Path::new("/r/m"),
+            serves: Serves::Sockets { calls: Path::new("/r/s"), metrics: Path::new("/r/m") },
             secrets: Path::new("/r/secrets"),
             data: None,
             temporary: Path::new("/r/tmp"),
+            home: Some("/"),
         };
         let image = pairs(&[("LEVEL", "image"), ("fprocess", "cat"), ("data_path", "/x"), ("PATH", "/bin")]);
         let variables: Vec<_> = variables(&image, &name, &deployment, &given).into_iter().collect();
         let wanted = pairs(&[
             ("CREMA_METRICS_SOCKET", "/r/m"),
             ("CREMA_SOCKET", "/r/s"),
+            ("HOME", "/"),
             ("LEVEL", "mine"),
             ("OPENFAAS_NAME", "order"),
             ("OPENFAAS_NAMESPACE", "openfaas-fn"),

@@ -6,8 +6,9 @@
 mod file;
 mod lines;
 mod query;
+mod reader;
 
-pub(crate) use lines::capture;
+pub(crate) use reader::{Captured, Reader};
 
 use crate::config::LogLimits;
 use crate::disk;

@@ -10,9 +10,9 @@ use crate::config::Config;
 use crate::data::Data;
 use crate::desired;
 use crate::disk;
-use crate::environment::{self, Given};
+use crate::environment::{self, Given, Serves};
 use crate::images::Images;
-use crate::logs::Logs;
+use crate::logs::{Logs, Reader};
 use crate::runtime::{Order, Running, Runtime, StartError};
 use crate::secrets::Secrets;
 use crate::spawner::{self, Spawner};
@@ -42,6 +42,7 @@ pub(crate) struct ProcessRuntime {
     secrets: Arc<Secrets>,
     data: Data,
     logs: Arc<Logs>,
+    reader: Arc<Reader>,
     spawner: Arc<Spawner>,
 }
 
@@ -90,7 +91,8 @@ impl ProcessRuntime {
         logs: Arc<Logs>,
     ) -> io::Result<Self> {
         let data = Data::new(&config.data);
-        Ok(Self { config, gateway_url, images, secrets, data, logs, spawner: Arc::new(Spawner::new()?) })
+        let (reader, spawner) = (Arc::new(Reader::new()?), Arc::new(Spawner::new()?));
+        Ok(Self { config, gateway_url, images, secrets, data, logs, reader, spawner })
     }
 
     /// The longest socket path there will be.
@@ -109,7 +111,7 @@ impl ProcessRuntime {
 
         disk::make_dir(&dir.temporary()).map_err(|error| StartError::new("make its directory", error))?;
         self.secrets
-            .mount(&dir.secrets(), order.name.namespace(), &deployment.secrets)
+            .mount(&dir.secrets(), order.name.namespace(), &deployment.secrets, None)
             .map_err(|error| StartError::new("give it its secrets", error))?;
         let data = match desired::has_data(deployment) {
             true => {
@@ -121,11 +123,11 @@ impl ProcessRuntime {
         let given = Given {
             gateway_url: &gateway_url,
             inherited: &self.config.inherited,
-            socket: &dir.socket(),
-            metrics_socket: &dir.metrics_socket(),
+            serves: Serves::Sockets { calls: &dir.socket(), metrics: &dir.metrics_socket() },
             secrets: &dir.secrets(),
             data: data.as_deref(),
             temporary: &dir.temporary(),
+            home: None,
         };
         let variables = environment::variables(&image.config.env, &order.name, deployment, &given);
         let grace = self.grace(variables.get("write_timeout").map(String::as_str));
@@ -172,6 +174,7 @@ impl ProcessRuntime {
             grace: prepared.grace,
             secrets: Arc::clone(&self.secrets),
             log: self.logs.of(&order.name),
+            reader: Arc::clone(&self.reader),
             instance: order.instance.clone(),
             spawner: Arc::clone(&self.spawner),
         };

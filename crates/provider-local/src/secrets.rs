@@ -23,6 +23,7 @@ pub(crate) struct Secrets {
 struct Mount {
     namespace: String,
     names: Vec<String>,
+    owner: Option<u32>,
 }
 
 impl Secrets {
@@ -68,16 +69,17 @@ impl Secrets {
         disk::remove_dir(&self.dir.join(namespace)).map_err(|error| failed("delete a namespace's secrets", error))
     }
 
-    /// Fills a replica's directory and keeps it up to date until [`Secrets::unmount`].
-    pub(crate) fn mount(&self, dir: &Path, namespace: &str, names: &[String]) -> io::Result<()> {
+    /// Fills a replica's directory, which becomes `owner`'s, and keeps it up to date until [`Secrets::unmount`].
+    pub(crate) fn mount(&self, dir: &Path, namespace: &str, names: &[String], owner: Option<u32>) -> io::Result<()> {
         let mut mounts = self.mounts();
         disk::make_dir(dir)?;
+        disk::give(dir, owner)?;
         for name in names {
             let value = fs::read(self.path(namespace, name))
                 .map_err(|error| io::Error::new(error.kind(), format!("read the secret {name}: {error}")))?;
-            disk::write(&dir.join(name), &value)?;
+            disk::write_for(&dir.join(name), &value, owner)?;
         }
-        mounts.insert(dir.to_owned(), Mount { namespace: namespace.to_owned(), names: names.to_vec() });
+        mounts.insert(dir.to_owned(), Mount { namespace: namespace.to_owned(), names: names.to_vec(), owner });
         Ok(())
     }
 
@@ -92,7 +94,7 @@ impl Secrets {
             .map_err(|error| failed(&format!("write the secret {name}"), error))?;
         for (dir, mount) in mounts.iter() {
             if mount.namespace == namespace && mount.names.iter().any(|mounted| mounted == name) {
-                disk::write(&dir.join(name), value)
+                disk::write_for(&dir.join(name), value, mount.owner)
                     .map_err(|error| failed(&format!("give the secret {name} to a running replica"), error))?;
             }
         }
@@ -129,7 +131,7 @@ mod tests {
         secrets.create("ns", "other", b"x").unwrap();
         secrets.create("elsewhere", "mine", b"y").unwrap();
         let mounted = dir.path().join("replica/secrets");
-        secrets.mount(&mounted, "ns", &["mine".to_owned()]).unwrap();
+        secrets.mount(&mounted, "ns", &["mine".to_owned()], None).unwrap();
         secrets.update("ns", "mine", b"2").unwrap();
         secrets.update("elsewhere", "mine", b"3").unwrap();
         assert_eq!(fs::read(mounted.join("mine")).unwrap(), b"2");

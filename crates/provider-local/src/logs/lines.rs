@@ -1,63 +1,46 @@
 //! From a pipe to lines, whatever comes: no line end for megabytes, no UTF-8, a flood.
 
 use super::FunctionLog;
-use std::io;
+use rustix::io::Errno;
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::unix::pipe;
-use tokio::time::sleep;
 
 /// A longer line becomes several.
 const LONGEST: usize = 16 * 1024;
 /// Read at once.
 const CHUNK: usize = 16 * 1024;
-/// Between two reads of one pipe: what a busy function writes meanwhile costs one more line, not one more wake-up.
-const PAUSE: Duration = Duration::from_millis(5);
 
-/// Reads until the end, or until the pipe breaks. Lines are read and written on a blocking thread: a slow disk makes the
-/// pipe fill up and holds up nothing else.
-pub(crate) async fn capture(pipe: pipe::Receiver, log: Arc<FunctionLog>, instance: String) {
-    let mut reading = Reading { pipe, log, instance, splitter: Splitter::default() };
-    while reading.pipe.readable().await.is_ok() {
-        let read = tokio::task::spawn_blocking(move || {
-            let read = reading.once();
-            (reading, read)
-        });
-        // It fails only when the platform ends at once.
-        let Ok((back, read)) = read.await else { return };
-        reading = back;
-        match read {
-            // A flood is read as fast as it comes.
-            Read::Full => {}
-            Read::Some => sleep(PAUSE).await,
-            Read::End => return,
-        }
-    }
-}
-
-struct Reading {
-    pipe: pipe::Receiver,
+/// The lines of one pipe on their way to a function's log.
+pub(super) struct Lines {
     log: Arc<FunctionLog>,
     instance: String,
     splitter: Splitter,
 }
 
-enum Read {
-    /// As much as fits.
+/// What one read gave.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Read {
+    /// As much as fits; there may be more.
     Full,
+    /// Less than that.
     Some,
+    /// The end, or a pipe that is broken.
     End,
 }
 
-impl Reading {
-    fn once(&mut self) -> Read {
-        // Only while something is read: most functions are silent most of the time.
-        let mut chunk = vec![0; CHUNK];
-        let (lines, read) = match self.pipe.try_read(&mut chunk) {
+impl Lines {
+    pub(super) fn new(log: Arc<FunctionLog>, instance: String) -> Self {
+        Self { log, instance, splitter: Splitter::default() }
+    }
+
+    /// Reads once, from a pipe that does not block.
+    pub(super) fn read(&mut self, pipe: impl AsFd) -> Read {
+        let mut chunk = [0; CHUNK];
+        let (lines, read) = match rustix::io::read(pipe, &mut chunk) {
             Ok(0) => (self.splitter.finish(), Read::End),
             Ok(CHUNK) => (self.splitter.push(&chunk), Read::Full),
             Ok(length) => (self.splitter.push(&chunk[..length]), Read::Some),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (Vec::new(), Read::Some),
+            Err(Errno::AGAIN | Errno::INTR) => (Vec::new(), Read::Some),
             Err(_) => (self.splitter.finish(), Read::End),
         };
         self.log.append(&self.instance, &lines);

@@ -1,7 +1,7 @@
 //! A replica's process while it runs and until nothing of it is left.
 
 use super::ReplicaDir;
-use crate::logs::{self, FunctionLog};
+use crate::logs::{Captured, FunctionLog, Reader};
 use crate::readiness;
 use crate::runtime::{Running, Sample};
 use crate::secrets::Secrets;
@@ -17,10 +17,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::unix::pipe;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// How long to read on what an ended process has written: something outside its group may keep the pipe open.
@@ -36,6 +35,7 @@ pub(super) struct Parts {
     pub(super) grace: Duration,
     pub(super) secrets: Arc<Secrets>,
     pub(super) log: Arc<FunctionLog>,
+    pub(super) reader: Arc<Reader>,
     pub(super) instance: String,
     /// Its thread is the process's parent and must outlive it.
     pub(super) spawner: Arc<Spawner>,
@@ -96,18 +96,15 @@ impl Process {
         }
     }
 
-    fn try_watch(child: &mut Child, parts: &Parts) -> io::Result<(Pid, unix::Signal, JoinSet<()>)> {
+    fn try_watch(child: &mut Child, parts: &Parts) -> io::Result<(Pid, unix::Signal, Vec<Captured>)> {
         let pid = Pid::from_child(child);
         let ends = unix::signal(SignalKind::child())?;
         survivors::record(&parts.dir.0, pid.as_raw_nonzero().get())?;
         // When memory runs out, functions go before the platform. A kernel that does not let us is no reason to fail.
         std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE).unwrap_or_default();
-        let mut output = JoinSet::new();
         let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
-        for pipe in pipes.into_iter().flatten() {
-            let pipe = pipe::Receiver::from_owned_fd(pipe)?;
-            output.spawn(logs::capture(pipe, Arc::clone(&parts.log), parts.instance.clone()));
-        }
+        let capture = |pipe| parts.reader.capture(pipe, Arc::clone(&parts.log), parts.instance.clone());
+        let output = pipes.into_iter().flatten().map(capture).collect::<io::Result<_>>()?;
         Ok((pid, ends, output))
     }
 }
@@ -117,7 +114,7 @@ async fn until_gone(
     mut child: Child,
     group: Arc<Group>,
     mut ends: unix::Signal,
-    mut output: JoinSet<()>,
+    mut output: Vec<Captured>,
     parts: Parts,
     ended: watch::Sender<Option<String>>,
 ) {
@@ -128,7 +125,11 @@ async fn until_gone(
     }
     let how = group.reap(&mut child).map_or_else(|error| format!("ended, how is not known: {error}"), in_words);
     survivors::sweep(&parts.dir.0).await;
-    let drained = async { while output.join_next().await.is_some() {} };
+    let drained = async {
+        for pipe in &mut output {
+            pipe.at_end().await;
+        }
+    };
     // What is not read by then is given up.
     timeout(LAST_WORDS, drained).await.unwrap_or_default();
     let Parts { dir, secrets, spawner, .. } = parts;
