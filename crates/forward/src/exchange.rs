@@ -8,6 +8,7 @@ use crate::{Body, BodyError};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
+use hyper::http::response::Parts;
 use hyper::{Method, Request, StatusCode};
 use std::error::Error;
 use std::future::poll_fn;
@@ -33,8 +34,8 @@ impl Default for Limits {
 }
 
 /// A request that failed, and what is known of it.
-struct Unanswered {
-    reason: Reason,
+pub(crate) struct Unanswered {
+    pub(crate) reason: Reason,
     again: Again,
 }
 
@@ -91,10 +92,7 @@ impl Target {
                         return Err(failed(Reason::Broken("it switched protocols unasked".into())));
                     }
                     let streaming = Streaming::new(incoming, connection, in_flight, deadline, limits.total);
-                    let mut response = Response { status: parts.status, headers: parts.headers, body: EMPTY };
-                    strip_hop_by_hop(&mut response.headers);
-                    response.body = receive(streaming, &mut response.headers, &method).await;
-                    return Ok(response);
+                    return Ok(answered(parts, streaming, &method).await);
                 }
                 Ok(Err(unanswered)) => {
                     let first = stale.is_none() && connection.reused;
@@ -108,6 +106,14 @@ impl Target {
             }
         }
     }
+}
+
+/// An upstream's answer, its head and what came with it.
+pub(crate) async fn answered(parts: Parts, streaming: Streaming, method: &Method) -> Response {
+    let mut response = Response { status: parts.status, headers: parts.headers, body: EMPTY };
+    strip_hop_by_hop(&mut response.headers);
+    response.body = receive(streaming, &mut response.headers, method).await;
+    response
 }
 
 const EMPTY: ResponseBody = ResponseBody::Full { bytes: Bytes::new(), length: Some(0) };
@@ -132,7 +138,7 @@ async fn receive(mut streaming: Streaming, headers: &mut hyper::HeaderMap, metho
 }
 
 impl Connection {
-    async fn exchange(&mut self, request: Request<Body>) -> Result<hyper::Response<Incoming>, Unanswered> {
+    pub(crate) async fn exchange(&mut self, request: Request<Body>) -> Result<hyper::Response<Incoming>, Unanswered> {
         let repeatable = request.method().is_idempotent();
         let error = match self.sender.try_send_request(request).await {
             Ok(response) => return Ok(response),

@@ -9,7 +9,8 @@
 //!   -> response head -> body, chunk by chunk as it comes -> the connection is idle again
 //! ```
 //!
-//! A request is sent a second time only when that cannot make it run twice: see [`Target::send`].
+//! A request is sent a second time only when that cannot make it run twice: see [`Target::send`]. [`Target::switch`]
+//! asks for another protocol on the connection, such as WebSocket.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -21,6 +22,7 @@ mod headers;
 mod io;
 mod pool;
 mod response;
+mod switch;
 mod upstream;
 
 #[cfg(test)]
@@ -32,6 +34,7 @@ pub use exchange::Limits;
 pub use headers::{is_hop_by_hop, strip_hop_by_hop};
 pub use pool::{Pool, Settings, Target};
 pub use response::{Response, ResponseBody};
+pub use switch::{Switched, Tunnel};
 pub use upstream::Upstream;
 
 /// Bodies of known length up to this size are worth reading whole: head and body then leave in one write.

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// How many idle connections are kept, and for how long.
@@ -48,13 +49,20 @@ pub struct Target {
     in_flight: Cell<usize>,
 }
 
+type Handshake = (SendRequest<Body>, http1::Connection<TokioIo<Io>, Body>, Rc<Traffic>);
+
 /// A connection that is nobody's or one exchange's.
 pub(crate) struct Connection {
     pub(crate) sender: SendRequest<Body>,
     pub(crate) traffic: Rc<Traffic>,
     pub(crate) reused: bool,
     idle_since: Instant,
+    /// Gives the connection itself once HTTP has ended on it; only where that was asked for.
+    pub(crate) raw: Option<oneshot::Receiver<Raw>>,
 }
+
+/// A connection without HTTP, and what was read of it already.
+pub(crate) type Raw = http1::Parts<TokioIo<Io>>;
 
 impl Pool {
     /// An empty pool.
@@ -152,16 +160,36 @@ impl Target {
         None
     }
 
+    /// A new connection, for an exchange that is not to switch protocols.
     pub(crate) async fn connect(&self, within: Duration) -> io::Result<Connection> {
+        let (sender, connection, traffic) = self.handshake(within).await?;
+        // Ends when the sender is dropped or the upstream closes; errors are told to the exchange under way.
+        drop(tokio::task::spawn_local(async move { drop(connection.await) }));
+        Ok(Connection { sender, traffic, reused: false, idle_since: Instant::now(), raw: None })
+    }
+
+    /// A new connection that an upstream may switch to another protocol.
+    pub(crate) async fn connect_to_switch(&self, within: Duration) -> io::Result<Connection> {
+        let (sender, connection, traffic) = self.handshake(within).await?;
+        let (give, raw) = oneshot::channel();
+        // As above.
+        drop(tokio::task::spawn_local(async move {
+            if let Ok(parts) = connection.without_shutdown().await {
+                // An error means that nobody wants it: it is closed.
+                drop(give.send(parts));
+            }
+        }));
+        Ok(Connection { sender, traffic, reused: false, idle_since: Instant::now(), raw: Some(raw) })
+    }
+
+    async fn handshake(&self, within: Duration) -> io::Result<Handshake> {
         let stream = match tokio::time::timeout(within, self.open()).await {
             Ok(stream) => stream?,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         };
         let (io, traffic) = Io::new(stream);
         let (sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(io::Error::other)?;
-        // Ends when the sender is dropped or the upstream closes; errors are told to the exchange under way.
-        drop(tokio::task::spawn_local(async move { drop(connection.await) }));
-        Ok(Connection { sender, traffic, reused: false, idle_since: Instant::now() })
+        Ok((sender, connection, traffic))
     }
 
     async fn open(&self) -> io::Result<Stream> {

@@ -12,12 +12,14 @@ use tokio::task::{LocalSet, spawn_local};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-async fn locally<T>(test: impl Future<Output = T>) -> T {
+pub(crate) async fn locally<T>(test: impl Future<Output = T>) -> T {
     LocalSet::new().run_until(test).await
 }
 
 /// An upstream whose connections are `serve`'s, each told its number.
-async fn upstream<F: Future<Output = ()> + 'static>(serve: impl Fn(TcpStream, usize) -> F + 'static) -> Rc<Target> {
+pub(crate) async fn upstream<F: Future<Output = ()> + 'static>(
+    serve: impl Fn(TcpStream, usize) -> F + 'static,
+) -> Rc<Target> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     spawn_local(async move {
@@ -29,7 +31,7 @@ async fn upstream<F: Future<Output = ()> + 'static>(serve: impl Fn(TcpStream, us
     Pool::default().target(&Upstream::Tcp(address))
 }
 
-async fn read_head(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) async fn read_head(stream: &mut TcpStream) -> Vec<u8> {
     let mut head = Vec::new();
     while !head.windows(4).any(|window| window == b"\r\n\r\n") {
         if stream.read_buf(&mut head).await.unwrap() == 0 {
