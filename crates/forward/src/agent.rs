@@ -17,8 +17,12 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 /// Asks for a socket for IPv4 addresses.
 const ASK: u8 = b'4';
 
-/// Connects to `port` of 127.0.0.1 in the agent's namespace.
-pub(crate) async fn connect(agent: &Path, port: u16) -> io::Result<TcpStream> {
+/// Connects to `port` of 127.0.0.1 in the namespace of the agent at a Unix socket.
+///
+/// # Errors
+///
+/// When the agent gives no socket, or nobody listens on the port.
+pub async fn connect(agent: &Path, port: u16) -> io::Result<TcpStream> {
     let socket = ask(agent).await.map_err(|error| of_agent(agent, &error))?;
     let stream = socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
     let stream = stream.map_err(|error| {

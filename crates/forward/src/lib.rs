@@ -28,6 +28,7 @@ mod upstream;
 #[cfg(test)]
 mod tests;
 
+pub use agent::connect as connect_inside;
 pub use body::{Body, BodyError};
 pub use error::{ForwardError, Reason};
 pub use exchange::Limits;

@@ -1,42 +1,120 @@
-//! Readiness: asks a replica on its Unix socket whether it can be called.
+//! Readiness: asks a replica at its address whether it can be called.
 //!
-//! Connecting comes first and is cheap, so a replica is found within milliseconds of its first answer.
+//! Of a Unix socket the directory is watched: it is there when the replica listens, and one question follows. Where
+//! only TCP tells, connecting is tried again after pauses that grow from one to ten milliseconds.
+
+mod arrivals;
+mod probe;
+
+pub(crate) use probe::{Health, Probe, Probes};
 
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::client::conn::http1;
-use hyper::{Request, header};
+use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use provider::Address;
+use std::io;
 use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
 /// The path SDK and watchdog answer on.
 pub(crate) const DEFAULT_PATH: &str = "/_/ready";
-/// The first pause between two questions.
+/// The first pause between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
-/// The longest.
-const LONGEST_PAUSE: Duration = Duration::from_millis(25);
-/// How long one answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest while nobody listens.
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+/// The longest between two questions to one that listens and is not ready yet.
+const LONGEST_ASKING_PAUSE: Duration = Duration::from_millis(25);
+/// How long to wait for a socket's arrival before it is looked for again: a network file system tells nothing.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Waits until `GET path` on the socket is answered with success.
 pub(crate) async fn wait(socket: &Path, path: &str) {
-    let mut pause = FIRST_PAUSE;
+    let probe = Probe { path: Some(path.to_owned()), ..Probe::default() };
+    until_ready(&Address::Unix(socket.to_owned()), &probe).await;
+}
+
+/// Waits until a replica can be called, asked as the probe says.
+pub(crate) async fn until_ready(address: &Address, probe: &Probe) {
+    sleep(probe.initial_delay).await;
+    until_it_listens(address).await;
+    let (mut pause, mut successes) = (FIRST_PAUSE, 0);
     loop {
-        if timeout(PATIENCE, ask(socket, path)).await.is_ok_and(|answer| answer.unwrap_or(false)) {
+        let is_ready = timeout(probe.timeout, ask(address, probe.path())).await;
+        successes = match is_ready {
+            Ok(Ok(status)) if probe.is_passed_by(status) => successes + 1,
+            _ => 0,
+        };
+        if successes >= probe.successes {
             return;
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        sleep(probe.period.unwrap_or(pause)).await;
+        pause = (pause * 2).min(LONGEST_ASKING_PAUSE);
     }
 }
 
+/// Waits until a replica fails its health probe; gives how, in words.
+pub(crate) async fn until_sick(address: &Address, health: &Health) -> String {
+    let mut failures = 0;
+    sleep(health.probe.initial_delay).await;
+    loop {
+        let answer = timeout(health.probe.timeout, ask(address, health.probe.path())).await;
+        let what = match answer {
+            Ok(Ok(status)) if health.probe.is_passed_by(status) => None,
+            Ok(Ok(status)) => Some(format!("answered {status}")),
+            Ok(Err(error)) => Some(format!("gave no answer: {error}")),
+            Err(_) => Some(format!("gave no answer within {} s", health.probe.timeout.as_secs_f32())),
+        };
+        failures = if what.is_some() { failures + 1 } else { 0 };
+        if let Some(what) = what.filter(|_| failures >= health.failures) {
+            return format!("failed its health probe: GET {} {what}, {failures} times in a row", health.probe.path());
+        }
+        sleep(health.probe.period.unwrap_or(probe::DEFAULT_PERIOD)).await;
+    }
+}
+
+async fn until_it_listens(address: &Address) {
+    // Before the first look, so that no arrival is missed.
+    let arrivals = match address {
+        Address::Unix(socket) => arrivals::watch(socket),
+        Address::Tcp(_) | Address::Inside { .. } => None,
+    };
+    let mut pause = FIRST_PAUSE;
+    while let Err(error) = connect(address).await {
+        match (&arrivals, error.kind()) {
+            // Nothing comes after a missed one: look again after a while in any case.
+            (Some(arrivals), io::ErrorKind::NotFound) => {
+                timeout(LOOK_AGAIN, arrivals.next()).await.unwrap_or_default();
+            }
+            _ => {
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// Any of the streams there are.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+async fn connect(address: &Address) -> io::Result<Box<dyn Stream>> {
+    Ok(match address {
+        Address::Unix(socket) => Box::new(UnixStream::connect(socket).await?),
+        Address::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+        Address::Inside { agent, port } => Box::new(forward::connect_inside(agent, *port).await?),
+    })
+}
+
 /// Asks once.
-async fn ask(socket: &Path, path: &str) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
-    let stream = UnixStream::connect(socket).await?;
+async fn ask(address: &Address, path: &str) -> Result<StatusCode, Box<dyn std::error::Error + Send + Sync>> {
+    let stream = connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path).header(header::HOST, "localhost").body(Empty::<Bytes>::new())?;
     let mut answer = pin!(sender.send_request(request));
@@ -45,5 +123,8 @@ async fn ask(socket: &Path, path: &str) -> Result<bool, Box<dyn std::error::Erro
         answer = &mut answer => answer?,
         ended = connection => { ended?; answer.await? }
     };
-    Ok(answer.status().is_success())
+    Ok(answer.status())
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use crate::replica::{self, Event};
 use crate::runtime::{Order, Runtime};
 use crate::state::State;
 use daemon::Stop;
-use live::{Live, Member};
+use live::{Failed, Live, Member};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -263,6 +263,15 @@ impl Reconciler {
                 tracing::info!(function = %name, instance = member.instance, millis, "Replica ready");
             }
             Event::Ready(_) => {}
+            Event::Sick(_, why) if member.phase != Phase::Stopping => {
+                // Another one starts at once; this one's end is no second failure.
+                member.phase = Phase::Stopping;
+                let (instance, generation) = (member.instance.clone(), member.generation);
+                let ready_for = member.ready_at.take().map(|at| now.duration_since(at));
+                let lasted = now.duration_since(member.started_at);
+                self.failed(&name, &Failed { instance, generation, ready_for, lasted, how: why, was_late: false }, now);
+            }
+            Event::Sick(..) => {}
             Event::Ended { how, was_late, .. } => {
                 self.homes.remove(&id);
                 let member = live.members.remove(at);
@@ -270,19 +279,22 @@ impl Reconciler {
                     tracing::info!(function = %name, instance = member.instance, how, "Replica stopped");
                     live.stopped(&member, now);
                 } else {
-                    self.failed(&name, member, &how, was_late, now);
+                    let ready_for = member.ready_at.map(|at| now.duration_since(at));
+                    let lasted = now.duration_since(member.started_at);
+                    let Member { instance, generation, .. } = member;
+                    self.failed(&name, &Failed { instance, generation, ready_for, lasted, how, was_late }, now);
                 }
             }
         }
         self.touched.insert(name);
     }
 
-    fn failed(&mut self, name: &FunctionName, member: Member, how: &str, was_late: bool, now: Instant) {
+    fn failed(&mut self, name: &FunctionName, failed: &Failed, now: Instant) {
         let Some(live) = self.live.get_mut(name) else { return };
-        let text = live.fail(&member, how, was_late, now);
-        tracing::warn!(function = %name, instance = member.instance, text, "Replica failed");
+        let text = live.fail(failed, now);
+        tracing::warn!(function = %name, instance = failed.instance, text, "Replica failed");
         if self.state.get(name).is_some() {
-            self.logs.of(name).note(&member.instance, &text);
+            self.logs.of(name).note(&failed.instance, &text);
         }
     }
 

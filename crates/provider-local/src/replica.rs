@@ -1,6 +1,7 @@
 //! One replica's life: started, ready, asked to end, ended. What happens is told to the reconcile loop.
 
 use crate::plan::ReplicaId;
+use crate::readiness::{self, Probes};
 use crate::runtime::{Order, Running, Runtime};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub(crate) enum Event {
     Started(ReplicaId, Arc<dyn Running>),
     /// It can be called.
     Ready(ReplicaId),
+    /// It can be called no longer, why, and is being ended.
+    Sick(ReplicaId, String),
     /// It has ended, or was never started.
     Ended { id: ReplicaId, how: String, was_late: bool },
 }
@@ -25,7 +28,7 @@ impl Event {
     /// Whom it happened to.
     pub(crate) const fn replica(&self) -> ReplicaId {
         match self {
-            Self::Started(id, _) | Self::Ready(id) | Self::Ended { id, .. } => *id,
+            Self::Started(id, _) | Self::Ready(id) | Self::Sick(id, _) | Self::Ended { id, .. } => *id,
         }
     }
 }
@@ -56,22 +59,36 @@ pub(crate) async fn live(
     events: mpsc::UnboundedSender<Event>,
 ) {
     let tell = |event| events.send(event).unwrap_or_default();
+    // They were read when the function was deployed.
+    let probes = Probes::of(&order.desired.deployment.annotations).unwrap_or_default();
     let End { how, was_late } = match runtime.start(&order).await {
         Ok(running) => {
             tell(Event::Started(id, Arc::clone(&running)));
-            let became_ready = || tell(Event::Ready(id));
-            run(running.as_ref(), start_timeout, &mut end, became_ready).await
+            let start_timeout = start_timeout.max(probes.start);
+            run(running.as_ref(), &probes, start_timeout, &mut end, |what| {
+                tell(match what {
+                    None => Event::Ready(id),
+                    Some(why) => Event::Sick(id, why),
+                });
+            })
+            .await
         }
         Err(error) => format!("could not be started: {error}").into(),
     };
     tell(Event::Ended { id, how, was_late });
 }
 
-async fn run(running: &dyn Running, start_timeout: Duration, end: &mut EndOrder, became_ready: impl Fn()) -> End {
+async fn run(
+    running: &dyn Running,
+    probes: &Probes,
+    start_timeout: Duration,
+    end: &mut EndOrder,
+    tell: impl Fn(Option<String>),
+) -> End {
     tokio::select! {
         how = running.ended() => return how.into(),
         () = ordered(end) => return finish(running, end).await.into(),
-        () = running.ready() => became_ready(),
+        () = running.ready_by(&probes.ready) => tell(None),
         () = sleep(start_timeout) => {
             running.kill();
             let how = running.ended().await;
@@ -79,6 +96,19 @@ async fn run(running: &dyn Running, start_timeout: Duration, end: &mut EndOrder,
             return End { how, was_late: true };
         }
     }
+    let sick = async {
+        match &probes.health {
+            Some(health) => readiness::until_sick(&running.address(), health).await,
+            None => std::future::pending().await,
+        }
+    };
+    let why = tokio::select! {
+        how = running.ended() => return how.into(),
+        () = ordered(end) => return finish(running, end).await.into(),
+        why = sick => why,
+    };
+    tell(Some(why));
+    // The order follows, when it has left the table.
     tokio::select! {
         how = running.ended() => how.into(),
         () = ordered(end) => finish(running, end).await.into(),

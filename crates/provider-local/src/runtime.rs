@@ -3,6 +3,7 @@
 //! Two implementations: processes, and in tests one that does what a script says.
 
 use crate::desired::Desired;
+use crate::readiness::{self, Probe};
 use async_trait::async_trait;
 use provider::Address;
 use std::fmt;
@@ -39,6 +40,14 @@ pub(crate) trait Running: Send + Sync + 'static {
 
     /// Waits until it can be called. Waits for ever when that never comes: [`Running::ended`] and time tell more.
     async fn ready(&self);
+
+    /// The same, asked as the function's annotations say.
+    async fn ready_by(&self, probe: &Probe) {
+        if *probe == Probe::default() {
+            return self.ready().await;
+        }
+        readiness::until_ready(&self.address(), probe).await;
+    }
 
     /// Waits until it has ended and nothing of it is left; gives how, in words.
     async fn ended(&self) -> String;

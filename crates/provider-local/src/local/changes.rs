@@ -6,6 +6,7 @@ use crate::desired::{Desired, Entry, Files, Standing, Version};
 use crate::images::Images;
 use crate::logs::Logs;
 use crate::namespaces::Namespaces;
+use crate::readiness::Probes;
 use crate::secrets::Secrets;
 use crate::state::State;
 use daemon::Clock;
@@ -214,6 +215,7 @@ impl Changes {
     fn admit(&self, mut deployment: FunctionDeployment) -> Result<Admitted> {
         // It is ours to say: who deploys what another one was described with does not mean it.
         deployment.annotations.remove(annotation::STATUS);
+        Probes::of(&deployment.annotations).map_err(ProviderError::Invalid)?;
         admit::admit(deployment, &self.namespaces, &self.secrets, &self.images)
     }
 

@@ -35,6 +35,17 @@ pub(super) struct Member {
     pub(super) end: watch::Sender<Option<Duration>>,
 }
 
+/// A replica that failed.
+pub(super) struct Failed {
+    pub(super) instance: String,
+    pub(super) generation: u64,
+    /// How long it had been ready, when it ever got so.
+    pub(super) ready_for: Option<Duration>,
+    pub(super) lasted: Duration,
+    pub(super) how: String,
+    pub(super) was_late: bool,
+}
+
 impl Member {
     pub(super) fn is_ready_one_of(&self, generation: u64) -> bool {
         self.phase == Phase::Ready && self.generation == generation
@@ -43,17 +54,17 @@ impl Member {
 
 impl Live {
     /// Notes a replica that failed; gives the words for it.
-    pub(super) fn fail(&mut self, member: &Member, how: &str, was_late: bool, now: Instant) -> String {
-        let ready_for = member.ready_at.map(|at| now.duration_since(at));
-        self.history.failed(Failure { generation: member.generation, ready_for, was_late }, now);
-        let text = match self.history.is_of(member.generation) {
+    pub(super) fn fail(&mut self, failed: &Failed, now: Instant) -> String {
+        let Failed { generation, ready_for, was_late, .. } = *failed;
+        self.history.failed(Failure { generation, ready_for, was_late }, now);
+        let text = match self.history.is_of(generation) {
             true => {
-                let failure = describe(member, how, now, self.history.failures());
+                let failure = describe(failed, self.history.failures());
                 let text = format!("{failure}; {}", next(self.history.pause()));
                 self.last_failure = Some(failure);
                 text
             }
-            false => format!("replica {} {how}; its version is being replaced", member.instance),
+            false => format!("replica {} {}; its version is being replaced", failed.instance, failed.how),
         };
         self.trouble = Some(text.clone());
         text
@@ -128,9 +139,9 @@ impl Live {
     }
 }
 
-fn describe(member: &Member, how: &str, now: Instant, failures: u32) -> String {
-    let lasted = now.duration_since(member.started_at).as_secs_f32();
-    format!("replica {} {how} after {lasted:.1} s, failure {failures} in a row", member.instance)
+fn describe(failed: &Failed, failures: u32) -> String {
+    let Failed { instance, how, lasted, .. } = failed;
+    format!("replica {instance} {how} after {:.1} s, failure {failures} in a row", lasted.as_secs_f32())
 }
 
 fn next(pause: Duration) -> String {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::LogLimits;
+use crate::readiness::Probe;
 use crate::runtime::Running;
 use crate::runtime::{Sample, StartError};
 use async_trait::async_trait;
@@ -77,6 +78,10 @@ impl Running for Player {
         if self.part.never_ready || self.part.ends_at_once {
             std::future::pending::<()>().await;
         }
+    }
+
+    async fn ready_by(&self, _: &Probe) {
+        self.ready().await;
     }
 
     async fn ended(&self) -> String {

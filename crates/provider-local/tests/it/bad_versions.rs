@@ -117,19 +117,25 @@ async fn with_a_data_directory_a_version_that_never_gets_ready_gives_way_to_the_
     // Something better is the end of it.
     let better = with_data(behaving("keeper", "better"));
     bench.provider.update(better.clone()).await.unwrap();
-    eventually("the better one", || {
-        bench
-            .table()
-            .get(&name("keeper"))
-            .unwrap()
-            .ready
-            .first()
-            .is_some_and(|_| bench.socket(&name("keeper")) != again)
-    })
-    .await;
+    eventually("the better one", || bench.sockets(&name("keeper")).first().is_some_and(|other| *other != again)).await;
     let socket = bench.ready(&name("keeper"), 1).await;
     assert!(call(&socket, "/env").await.contains("TEST_BEHAVIOUR=better"));
     assert_eq!(bench.provider.update(better).await.unwrap(), Deployed::Unchanged);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_fails_its_health_probe_is_replaced_and_the_log_says_so() {
+    let bench = Bench::new();
+    let mut wanted = deployment("ill");
+    for (key, value) in [("path", "/alive"), ("periodSeconds", "1"), ("failureThreshold", "1")] {
+        wanted.annotations.insert(format!("{}{key}", annotation::HEALTH_PROBE), value.to_owned());
+    }
+    // Ready by its own path, and then asked for one that it does not know.
+    wanted.annotations.insert(annotation::READY_PATH.to_owned(), "/custom".to_owned());
+    let socket = bench.deployed(wanted).await;
+    bench.logged(&name("ill"), "failed its health probe: GET /alive answered 404 Not Found").await;
+    eventually("another one", || bench.sockets(&name("ill")).first().is_some_and(|other| *other != socket)).await;
     bench.stop().await;
 }
 

@@ -81,6 +81,16 @@ impl Bench {
         }
     }
 
+    /// The sockets of all ready replicas, seen at one moment.
+    pub(crate) fn sockets(&self, name: &FunctionName) -> Vec<PathBuf> {
+        let found = self.table().get(name).unwrap();
+        let socket = |replica: &Arc<provider::Replica>| match &replica.address {
+            Address::Unix(path) => path.clone(),
+            other => panic!("no socket: {other}"),
+        };
+        found.ready.iter().map(socket).collect()
+    }
+
     pub(crate) async fn pid(&self, name: &FunctionName) -> i32 {
         call(&self.socket(name), "/pid").await.parse().unwrap()
     }
