@@ -1,6 +1,7 @@
 //! A request as environment variables, for forked processes.
 
 use hyper::header::{HOST, HeaderMap};
+use hyper::http::request::Parts;
 use hyper::{Method, Uri};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -25,13 +26,31 @@ pub(crate) fn of(method: &Method, uri: &Uri, headers: &HeaderMap) -> Vec<(OsStri
     variables
 }
 
+/// The same, and those that only the classic watchdog sets: the host, and the body's length by two names.
+pub(crate) fn classic(request: &Parts, length: usize) -> Vec<(OsString, OsString)> {
+    let mut variables = of(&request.method, &request.uri, &request.headers);
+    if let Some(host) = request.headers.get(HOST) {
+        variables.push(("Http_Host".into(), OsStr::from_bytes(host.as_bytes()).to_owned()));
+    }
+    for name in ["Http_ContentLength", "Http_Content_Length"] {
+        variables.push((name.into(), length.to_string().into()));
+    }
+    variables
+}
+
 /// `x-call-id` → `Http_X_Call_Id`.
 fn variable(header: &str) -> String {
-    let mut name = String::with_capacity(header.len() + 5);
-    name.push_str("Http");
+    format!("Http_{}", capitalized(header, '_'))
+}
+
+/// A header's name, each part with a capital letter, `between` the parts.
+pub(crate) fn capitalized(header: &str, between: char) -> String {
+    let mut name = String::with_capacity(header.len());
     for part in header.split('-') {
+        if !name.is_empty() {
+            name.push(between);
+        }
         let mut letters = part.chars();
-        name.push('_');
         name.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
         name.push_str(letters.as_str());
     }

@@ -1,9 +1,11 @@
-//! In front of the process in a function image: modes http, streaming, serializing.
+//! In front of the process in a function image: modes http, streaming, serializing, classic, static.
 //!
 //! ```text
 //! http         one process, started with the watchdog      call -> forward -> its port -> answer
 //! streaming    a process for every call                    body -> stdin, stdout -> answer, as they come
 //! serializing  a process for every call                    whole body -> stdin, whole stdout -> answer
+//! classic      the same, in the manner of the classic watchdog
+//! static       no process                              a file beneath a directory -> answer
 //! ```
 //!
 //! Health, readiness, limit, metrics, access log and drain are [`function_sdk::server`]'s.
@@ -17,6 +19,7 @@ mod output;
 mod process;
 mod reply;
 mod service;
+mod sniff;
 
 pub use config::{Config, ConfigError};
 pub use lock::is_locked;
@@ -26,9 +29,10 @@ use function_sdk::server::{BindError, Leave, Server};
 use function_sdk::settings::Listen;
 use lines::{Copies, Lines};
 use lock::Lock;
+use mode::files::Files;
 use mode::http::Upstream;
-use mode::{Fork, Mode};
-use process::{Process, SpawnError};
+use mode::{Classic, Fork, Mode};
+use process::{Process, SpawnError, Streams};
 use rustix::process::Signal;
 use service::Front;
 use std::future::{Future, pending};
@@ -65,6 +69,14 @@ pub enum BuildError {
         /// Why.
         source: io::Error,
     },
+    /// The directory of the files cannot be opened.
+    #[error("cannot serve files from {directory}: {source}; set static_path to the directory that has them")]
+    Files {
+        /// The directory.
+        directory: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The lock file cannot be written.
     #[error(
         "cannot write the lock file {path}: {source}; give the function a writable /tmp, or set TMPDIR or suppress_lock=true"
@@ -84,6 +96,11 @@ impl Watchdog {
             config::Mode::Http { upstream } => Mode::Http(Upstream::resolve(upstream, &config).await?),
             config::Mode::Streaming => Mode::Streaming(Fork::new(&config)),
             config::Mode::Serializing => Mode::Serializing(Fork::new(&config)),
+            config::Mode::Classic(classic) => Mode::Classic(Classic::new(&config, classic)),
+            config::Mode::Static { directory } => Mode::Static(
+                Files::of(directory)
+                    .map_err(|source| BuildError::Files { directory: directory.display().to_string(), source })?,
+            ),
         };
         let server = Server::bind(config.settings.clone())?.log_call_id(config.log_call_id);
         Ok(Self { config, server, mode, lock: None })
@@ -147,7 +164,7 @@ impl Watchdog {
     /// Starts the function's process, in the mode that has one.
     fn start(&self) -> Result<Option<(Process, Copies)>, SpawnError> {
         let Mode::Http(_) = self.mode else { return Ok(None) };
-        let mut process = Process::spawn(&self.config.command, [], false)?;
+        let mut process = Process::spawn(&self.config.command, [], Streams::NoInput)?;
         let lines = Lines { prefix: self.config.prefix_logs, longest: self.config.longest_line };
         let copies = lines.copy_both(&mut process);
         Ok(Some((process, copies)))

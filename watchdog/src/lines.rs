@@ -52,6 +52,11 @@ impl Lines {
         }
     }
 
+    /// Writes what a process has answered, for those who look for its faults.
+    pub(crate) async fn show(self, output: &[u8]) {
+        self.copy(output, Sink::Stdout).await;
+    }
+
     async fn copy(self, mut from: impl AsyncRead + Unpin, sink: Sink) {
         let mut pending = Vec::new();
         loop {

@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use tokio::sync::oneshot;
 use watchdog::{Config, Watchdog, is_locked};
 
-const USAGE: &str = "watchdog: serves the process in `fprocess` as a function, in `mode` http, streaming or serializing
+const USAGE: &str =
+    "watchdog: serves the process in `fprocess` as a function, in `mode` http, streaming, serializing or
+classic, or the files in `static_path` in `mode` static
 
   -version           prints the version
   -run-healthcheck   exits with 0 if a watchdog serves here: if its lock file exists
@@ -17,9 +19,11 @@ Everything else is set by environment variables.
 ";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    let program = arguments.next().unwrap_or_default();
+    let arguments: Vec<String> = arguments.collect();
     match arguments.iter().map(|argument| argument.trim_start_matches('-')).collect::<Vec<_>>().as_slice() {
-        [] => serve(),
+        [] => serve(program.rsplit('/').next().unwrap_or_default()),
         ["version"] => print(concat!("watchdog ", env!("CARGO_PKG_VERSION"), "\n"), ExitCode::SUCCESS),
         ["run-healthcheck"] if is_locked(environment) => ExitCode::SUCCESS,
         ["run-healthcheck"] => print("unable to find lock file.\n", ExitCode::FAILURE),
@@ -32,8 +36,8 @@ fn print(text: &str, code: ExitCode) -> ExitCode {
     std::io::stdout().write_all(text.as_bytes()).map_or(ExitCode::FAILURE, |()| code)
 }
 
-fn serve() -> ExitCode {
-    let config = match Config::from_env(environment) {
+fn serve(program: &str) -> ExitCode {
+    let config = match Config::from_env(program, environment) {
         Ok(config) => config,
         Err(error) => {
             log(error);

@@ -1,6 +1,6 @@
 //! What a forked process answers: its output as it comes, then whether it ended well.
 
-use crate::process::Process;
+use crate::process::{Process, SpawnError};
 use bytes::{Bytes, BytesMut};
 use function_sdk::server::BoxError;
 use rustix::process::Signal;
@@ -10,7 +10,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::ChildStdout;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -22,6 +21,8 @@ const LATE: Duration = Duration::from_millis(50);
 /// Why a call of a forked process failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
+    /// It could not be started.
+    Start(SpawnError),
     /// It ended with an exit code other than 0, or by a signal.
     Ended(io::Result<ExitStatus>),
     /// It took longer than it may, and was killed.
@@ -35,6 +36,7 @@ pub(crate) enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Start(error) => error.fmt(formatter),
             Self::Ended(status) => formatter.write_str(&words(status)),
             // How Go's os/exec says it, and OpenFaaS with it.
             Self::TimedOut => formatter.write_str("signal: killed"),
@@ -63,10 +65,12 @@ pub(crate) fn words(status: &io::Result<ExitStatus>) -> String {
     }
 }
 
+type Stdout = Box<dyn AsyncRead + Unpin>;
+
 /// The output of a process. Dropping it kills the process.
 pub(crate) struct Output {
     process: Process,
-    stdout: Option<ChildStdout>,
+    stdout: Option<Stdout>,
     /// Feeds the request's body; ends with an error when that broke off.
     input: Input,
     deadline: Option<Instant>,
@@ -86,7 +90,7 @@ impl Drop for Input {
 
 impl Output {
     pub(crate) fn new(mut process: Process, input: Input, deadline: Option<Instant>) -> Self {
-        let stdout = process.stdout();
+        let stdout = process.output();
         Self { process, stdout, input, deadline, ended: None }
     }
 
@@ -141,7 +145,7 @@ impl Output {
 }
 
 /// What there is to read; `None` at the end, which after the process's own end is soon.
-async fn read(stdout: &mut Option<ChildStdout>, has_ended: bool) -> io::Result<Option<Bytes>> {
+async fn read(stdout: &mut Option<Stdout>, has_ended: bool) -> io::Result<Option<Bytes>> {
     let Some(stdout) = stdout else { return Ok(None) };
     if !has_ended {
         return chunk(stdout).await;

@@ -4,6 +4,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, getppid, kill_
 use std::ffi::OsString;
 use std::io;
 use std::process::{ExitStatus, Stdio};
+use tokio::io::AsyncRead;
+use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use wire::env;
@@ -21,14 +23,26 @@ pub(crate) struct SpawnError {
 pub(crate) struct Process {
     child: Child,
     group: Option<Pid>,
+    combined: Option<pipe::Receiver>,
+}
+
+/// Where a process reads and writes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Streams {
+    /// A pipe for each output, and nothing to read.
+    NoInput,
+    /// A pipe for each.
+    Each,
+    /// A pipe to read, and one for both outputs.
+    Combined,
 }
 
 impl Process {
-    /// Starts `command` with `variables` added to the watchdog's own; its stdin is a pipe when `has_input`.
+    /// Starts `command` with `variables` added to the watchdog's own; `streams` says where it reads and writes.
     pub(crate) fn spawn(
         command: &[String],
         variables: impl IntoIterator<Item = (OsString, OsString)>,
-        has_input: bool,
+        streams: Streams,
     ) -> Result<Self, SpawnError> {
         let (program, arguments) = command.split_first().expect("a command has a program");
         let mut ready = Command::new(program);
@@ -38,19 +52,30 @@ impl Process {
             // They are the watchdog's: a process that knows them as well would serve there.
             .env_remove(env::SOCKET)
             .env_remove(env::METRICS_SOCKET)
-            .stdin(if has_input { Stdio::piped() } else { Stdio::null() })
+            .stdin(if streams == Streams::NoInput { Stdio::null() } else { Stdio::piped() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
         ends_with_us(&mut ready);
-        let refused = |error: &io::Error| SpawnError { command: program.clone(), why: words(error) };
-        let child = ready.spawn().map_err(|error| refused(&error))?;
+        let started = match streams {
+            Streams::NoInput | Streams::Each => ready.spawn().map(|child| (child, None)),
+            Streams::Combined => combined(ready),
+        };
+        let (child, combined) = started.map_err(|error| SpawnError { command: program.clone(), why: words(&error) })?;
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        Ok(Self { child, group })
+        Ok(Self { child, group, combined })
     }
 
     pub(crate) fn stdin(&mut self) -> Option<ChildStdin> {
         self.child.stdin.take()
+    }
+
+    /// What is the answer: both outputs if they are one.
+    pub(crate) fn output(&mut self) -> Option<Box<dyn AsyncRead + Unpin>> {
+        match self.combined.take() {
+            Some(combined) => Some(Box::new(combined)),
+            None => Some(Box::new(self.stdout()?)),
+        }
     }
 
     pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
@@ -89,6 +114,14 @@ impl Drop for Process {
         // Not after `ended`: the id may be another's by then. tokio reaps what is killed here.
         self.signal(Signal::KILL);
     }
+}
+
+/// Starts a process with one pipe for both outputs, in the order it writes.
+fn combined(mut ready: Command) -> io::Result<(Child, Option<pipe::Receiver>)> {
+    let (from, to) = io::pipe()?;
+    let from = pipe::Receiver::from_owned_fd(from.into())?;
+    let child = ready.stdout(to.try_clone()?).stderr(to).spawn()?;
+    Ok((child, Some(from)))
 }
 
 /// Whether a process of ours has ended, without reaping it.

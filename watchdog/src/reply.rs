@@ -8,6 +8,7 @@ use function_sdk::server::BoxError;
 use futures_util::Stream;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -19,6 +20,8 @@ pub(crate) enum Reply {
     Upstream(ResponseBody),
     /// From the process that serves HTTP, asked for a WebSocket.
     Incoming(Incoming),
+    /// From a file.
+    File(Pin<Box<dyn Stream<Item = io::Result<Bytes>>>>),
     /// From a process's stdout.
     Output(Pin<Box<dyn Stream<Item = Result<Bytes, Failure>>>>),
 }
@@ -42,6 +45,13 @@ impl Reply {
             }
         });
         Self::Output(Box::pin(pieces))
+    }
+}
+
+impl Reply {
+    /// A file, read as it goes out.
+    pub(crate) fn file(pieces: impl Stream<Item = io::Result<Bytes>> + 'static) -> Self {
+        Self::File(Box::pin(pieces))
     }
 }
 
@@ -75,6 +85,10 @@ impl Body for Reply {
                 Pin::new(body).poll_frame(context).map_err(|error| error.to_string().into())
             }
             Self::Incoming(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::File(pieces) => {
+                let piece = pieces.as_mut().poll_next(context);
+                piece.map(|piece| piece.map(|piece| piece.map(Frame::data).map_err(Into::into)))
+            }
             Self::Output(pieces) => {
                 let piece = pieces.as_mut().poll_next(context);
                 piece.map(|piece| piece.map(|piece| piece.map(Frame::data).map_err(Into::into)))
@@ -87,7 +101,7 @@ impl Body for Reply {
             Self::Whole(body) => body.is_end_stream(),
             Self::Upstream(body) => body.is_end_stream(),
             Self::Incoming(body) => body.is_end_stream(),
-            Self::Output(_) => false,
+            Self::Output(_) | Self::File(_) => false,
         }
     }
 
@@ -96,7 +110,7 @@ impl Body for Reply {
             Self::Whole(body) => body.size_hint(),
             Self::Upstream(body) => body.size_hint(),
             Self::Incoming(body) => body.size_hint(),
-            Self::Output(_) => SizeHint::default(),
+            Self::Output(_) | Self::File(_) => SizeHint::default(),
         }
     }
 }

@@ -29,14 +29,18 @@ impl Service for Front {
             Mode::Http(upstream) => upstream.call(request, call).await,
             Mode::Streaming(fork) => fork.stream(request, call).await,
             Mode::Serializing(fork) => fork.serialize(request, call).await,
+            Mode::Classic(classic) => classic.call(request, call).await,
+            Mode::Static(files) => files.call(request, call).await,
         }
     }
 
     async fn ready(self: Rc<Self>) -> Response<Full<Bytes>> {
         match &self.mode {
             Mode::Http(upstream) => upstream.ready().await,
-            // A process comes with every call.
-            Mode::Streaming(_) | Mode::Serializing(_) => Response::new(Full::default()),
+            // A process comes with every call, or none does.
+            Mode::Streaming(_) | Mode::Serializing(_) | Mode::Classic(_) | Mode::Static(_) => {
+                Response::new(Full::default())
+            }
         }
     }
 

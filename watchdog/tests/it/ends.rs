@@ -24,7 +24,6 @@ fn flags_answer_and_end() {
 fn bad_settings_end_with_64_and_are_named() {
     for (variables, says) in [
         (&[][..], "fprocess"),
-        (&[("fprocess", "cat"), ("mode", "static")], "mode=static"),
         (&[("fprocess", "cat"), ("mode", "afterburn")], "mode=afterburn"),
         (&[("fprocess", "cat"), ("mode", "http")], "upstream_url"),
         (&[("fprocess", "cat"), ("write_timeout", "0")], "write_timeout"),

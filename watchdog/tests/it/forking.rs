@@ -1,29 +1,8 @@
 //! Modes streaming and serializing.
 
-use crate::under_test::{Watchdog, eventually, is_alive};
+use crate::under_test::{Watchdog, eventually, is_alive, pid, script};
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// A watchdog whose function is a shell script.
-fn script(mode: &str, text: &str, variables: &[(&str, &str)]) -> (tempfile::TempDir, Watchdog) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("function.sh");
-    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    // Not run directly: another thread's fork may still have the script open for writing.
-    let command = format!("sh {}", path.display());
-    let mut all = vec![("mode", mode), ("fprocess", command.as_str())];
-    all.extend_from_slice(variables);
-    let watchdog = Watchdog::start(&all);
-    (directory, watchdog)
-}
-
-fn pid(path: &Path) -> u32 {
-    eventually(|| std::fs::read_to_string(path).is_ok_and(|text| text.ends_with('\n')));
-    std::fs::read_to_string(path).unwrap().trim().parse().unwrap()
-}
 
 #[test]
 fn a_body_goes_through_the_process_whole() {

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -30,23 +31,30 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_watchdog"));
+const PROGRAM: &str = env!("CARGO_BIN_EXE_watchdog");
+
+fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
     command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 /// Runs the watchdog to its end.
 pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    command().args(arguments).envs(variables.iter().copied()).output().unwrap()
+    command(Path::new(PROGRAM)).args(arguments).envs(variables.iter().copied()).output().unwrap()
 }
 
 impl Watchdog {
     /// A watchdog on a Unix socket.
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
+        Self::start_as(Path::new(PROGRAM), variables)
+    }
+
+    /// The same by another name.
+    pub(crate) fn start_as(program: &Path, variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("w.sock");
-        let mut command = command();
+        let mut command = command(program);
         command.env("CREMA_SOCKET", &socket).env("HERE", directory.path()).envs(variables.iter().copied());
         let mut child = command.spawn().unwrap();
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
@@ -131,6 +139,26 @@ pub(crate) fn upstream_at(number: u16, name: &str, port: &str, base: &str, varia
         vec![("mode", "http"), ("fprocess", command.as_str()), ("upstream_url", url.as_str()), (port, number.as_str())];
     all.extend_from_slice(variables);
     Watchdog::start(&all)
+}
+
+/// A watchdog whose function is a shell script.
+pub(crate) fn script(mode: &str, text: &str, variables: &[(&str, &str)]) -> (tempfile::TempDir, Watchdog) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("function.sh");
+    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Not run directly: another thread's fork may still have the script open for writing.
+    let command = format!("sh {}", path.display());
+    let mut all = vec![("mode", mode), ("fprocess", command.as_str())];
+    all.extend_from_slice(variables);
+    let watchdog = Watchdog::start(&all);
+    (directory, watchdog)
+}
+
+/// The process's id that a script has written.
+pub(crate) fn pid(path: &Path) -> u32 {
+    eventually(|| std::fs::read_to_string(path).is_ok_and(|text| text.ends_with('\n')));
+    std::fs::read_to_string(path).unwrap().trim().parse().unwrap()
 }
 
 /// Reads an answer to its end.
