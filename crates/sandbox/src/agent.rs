@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
+use tokio::io::Interest;
 
 /// Asks for a socket for IPv4 addresses.
 pub(crate) const FOUR: u8 = b'4';
@@ -22,6 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The agent of a function. Dropping it ends it; the function goes on, but nothing new can be connected to it.
 #[derive(Debug)]
 pub struct Agent(pub(crate) Child);
+
+impl Agent {
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
 
 impl Drop for Agent {
     fn drop(&mut self) {
@@ -42,15 +51,8 @@ pub fn connect_socket(path: &Path) -> io::Result<OwnedFd> {
 pub async fn connect_socket_async(path: &Path) -> io::Result<OwnedFd> {
     let asked = async {
         let agent = tokio::net::UnixStream::connect(path).await?;
-        agent.writable().await?;
-        agent.try_io(tokio::io::Interest::WRITABLE, || Ok(exchange::send(agent.as_fd(), &[FOUR], &[])?))?;
-        loop {
-            agent.readable().await?;
-            match agent.try_io(tokio::io::Interest::READABLE, || Ok(exchange::receive(agent.as_fd())?)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                received => return only(received?),
-            }
-        }
+        agent.async_io(Interest::WRITABLE, || Ok(exchange::send(agent.as_fd(), &[FOUR], &[])?)).await?;
+        only(agent.async_io(Interest::READABLE, || Ok(exchange::receive(agent.as_fd())?)).await?)
     };
     tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

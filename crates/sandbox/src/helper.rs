@@ -114,7 +114,8 @@ fn start(platform: &OwnedFd, spec: &Spec) -> Result<Option<AgentParts>, Failure>
     match sys::fork(namespaces).step("clone with new namespaces")? {
         Forked::Child => {
             drop(opener);
-            Err(inside::enter(platform, spec, outside.sources, &gate))
+            inside::enter(platform, spec, outside.sources, &gate)?;
+            Ok(None)
         }
         Forked::Parent(pid, end) => {
             let listeners: Vec<_> = outside.listeners.iter().map(AsFd::as_fd).collect();
@@ -122,7 +123,12 @@ fn start(platform: &OwnedFd, spec: &Spec) -> Result<Option<AgentParts>, Failure>
                 .step("tell the platform")?;
             join(&mut groups, pid)?;
             rustix::io::write(&opener, b"!").step("let the function's process go on")?;
-            Ok(outside.agent.map(|agent| (agent, end)))
+            let Some(agent) = outside.agent else { return Ok(None) };
+            user::settle(spec)?;
+            user::bound()?;
+            user::drop_capabilities()?;
+            die_with_platform(platform)?;
+            Ok(Some((agent, end)))
         }
     }
 }
@@ -171,5 +177,8 @@ fn stay((agent, end): AgentParts) -> io::Result<()> {
     let null = File::options().write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
-    serve::run(agent, end)
+    drop(null);
+    rustix::process::chdir("/")?;
+    serve::confine()?;
+    serve::run(&agent, &end)
 }

@@ -4,11 +4,13 @@
 mod exchange;
 mod launcher;
 mod level;
+mod probe;
 mod root;
 mod spec;
 
 pub use launcher::{Control, Launcher, START_WITHIN, StartError, Started, reap};
 pub use level::{Level, UnknownLevel};
+pub use probe::{Missing, Probe, probe};
 pub use root::{PrepareError, Target, prepare_root};
 pub use spec::{DEFAULT_TMP_BYTES, Mount, Network, Spec, User};
 

@@ -23,7 +23,8 @@ pub struct Spec {
     pub root: PathBuf,
     /// Bytes that may be written over the image, which stays as it is; `None`: the root is read-only.
     pub writable: Option<u64>,
-    /// The program and its arguments. A program without a slash is looked for in the `PATH` of `env`.
+    /// The program and its arguments. A program without a slash is looked for in the `PATH` of `env`. Empty: all is
+    /// made as if for a program, and the process ends.
     pub argv: Vec<String>,
     /// The whole environment.
     pub env: Vec<(String, String)>,
@@ -70,6 +71,18 @@ pub struct Mount {
     pub target: PathBuf,
     /// Whether it can only be read.
     pub read_only: bool,
+}
+
+impl Mount {
+    /// Shows `source` at `target`, to be read only.
+    pub fn read_only(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
+        Self { source: source.into(), target: target.into(), read_only: true }
+    }
+
+    /// Shows `source` at `target`, to be written too.
+    pub fn writable(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
+        Self { read_only: false, ..Self::read_only(source, target) }
+    }
 }
 
 /// What a confined process reaches, at [`Level::Full`] and [`Level::Userns`].

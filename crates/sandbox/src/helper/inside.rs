@@ -5,18 +5,10 @@ use super::{die_with_platform, program, sys, user};
 use crate::exchange::{Failure, Step};
 use crate::{Level, Spec, confine, seccomp};
 use rustix::thread::UnshareFlags;
-use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 
-/// Confines this process and becomes the function's program; comes back only when that failed.
-pub(super) fn enter(platform: &OwnedFd, spec: &Spec, sources: Option<Sources>, gate: &OwnedFd) -> Failure {
-    match try_enter(platform, spec, sources, gate) {
-        Ok(never) => match never {},
-        Err(failure) => failure,
-    }
-}
-
-fn try_enter(platform: &OwnedFd, spec: &Spec, sources: Option<Sources>, gate: &OwnedFd) -> Result<Infallible, Failure> {
+/// Confines this process and becomes the function's program; comes back only when there is none to run.
+pub(super) fn enter(platform: &OwnedFd, spec: &Spec, sources: Option<Sources>, gate: &OwnedFd) -> Result<(), Failure> {
     if spec.level >= Level::Userns {
         rustix::system::sethostname(spec.hostname.as_bytes()).step("set the host name")?;
         mounts::build(spec, sources)?;
@@ -34,15 +26,15 @@ fn try_enter(platform: &OwnedFd, spec: &Spec, sources: Option<Sources>, gate: &O
         user::drop_capabilities()?;
     }
     die_with_platform(platform)?;
+    program::enter_working_dir(spec)?;
     let program = program::Program::new(spec)?;
-    program.enter_working_dir()?;
     if let (true, Some(rules)) = (spec.level > Level::None, &spec.files) {
         confine::landlock(rules).map_err(|error| Failure::because("restrict files and ports", error.to_string()))?;
     }
     if let Some(filter) = &spec.seccomp {
         seccomp::apply(filter).map_err(|error| Failure::because("load the system call filter", error.to_string()))?;
     }
-    Err(program.run())
+    program.map_or(Ok(()), |program| Err(program.run()))
 }
 
 /// Waits until the helper has told the platform of this process. If it was killed before, nobody knows of us.

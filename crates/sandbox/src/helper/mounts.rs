@@ -3,14 +3,15 @@
 //! Sources are taken as trees of their own, unattached, with their attributes set; they are attached at places that
 //! are looked up inside the new root, so that no link of an image leads out of it.
 
-use super::devices;
 use super::sys::{self, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, Reach};
-use crate::Spec;
+use super::{devices, user};
 use crate::exchange::{Failure, Step};
+use crate::{Level, Spec};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
+use rustix::process::{Gid, Uid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -29,12 +30,21 @@ impl Sources {
     pub(super) fn open(spec: &Spec) -> Result<Self, Failure> {
         let read_only = |yes| if yes { PLAIN | MOUNT_ATTR_RDONLY } else { PLAIN };
         let mounts = spec.mounts.iter().map(|mount| open(&mount.source, read_only(mount.read_only)));
-        Ok(Self {
-            root: open(&spec.root, PLAIN | MOUNT_ATTR_RDONLY)?,
-            mounts: mounts.collect::<Result<_, _>>()?,
-            devices: devices::open()?,
-        })
+        let root = open(&spec.root, PLAIN | MOUNT_ATTR_RDONLY)?;
+        if let Some(user) = spec.user.filter(|_| rustix::process::geteuid().is_root() && can_map(spec)) {
+            // A file system that cannot do it shows root's files as root's: what others may read can be read.
+            user::map_of_root(user).and_then(|map| sys::map_mount(&root, &map)).unwrap_or_default();
+        }
+        Ok(Self { root, mounts: mounts.collect::<Result<_, _>>()?, devices: devices::open()? })
     }
+}
+
+/// Whether the image can be shown with other owners: as it is from Linux 5.12 on, below an overlay from 5.19 on.
+fn can_map(spec: &Spec) -> bool {
+    let release = rustix::system::uname();
+    let mut numbers = release.release().to_str().unwrap_or_default().split(['.', '-']).map(|word| word.parse().ok());
+    let version: (Option<u32>, Option<u32>) = (numbers.next().flatten(), numbers.next().flatten());
+    spec.writable.is_none() || version >= (Some(5), Some(19))
 }
 
 /// A copy of the mounts at a path of this machine, attached nowhere.
@@ -72,7 +82,7 @@ impl Root {
             attach_above(&root).step("mount the image")?;
             return Ok(Self(root));
         };
-        let over = overlay(root, bytes)?;
+        let over = overlay(spec, root, bytes)?;
         attach_above(&over).step("mount the overlay")?;
         Ok(Self(over))
     }
@@ -137,13 +147,18 @@ pub(super) fn build(spec: &Spec, sources: Option<Sources>) -> Result<(), Failure
 }
 
 /// The image below, a bounded file system in memory above.
-fn overlay(image: OwnedFd, bytes: u64) -> Result<OwnedFd, Failure> {
+fn overlay(spec: &Spec, image: OwnedFd, bytes: u64) -> Result<OwnedFd, Failure> {
     let size = bytes.to_string();
     let upper = new("tmpfs", &[("size", &size), ("mode", "700")], PLAIN).step("make the layer to write to")?;
     attach_above(&upper).step("mount the layer to write to")?;
     rustix::process::fchdir(&upper).step("mount the layer to write to")?;
     for dir in ["lower", "upper", "work"] {
         rustix::fs::mkdir(dir, Mode::from_raw_mode(0o755)).step("make the layer to write to")?;
+    }
+    if let (Level::Full, Some(user)) = (spec.level, spec.user) {
+        // The root's owner is that of its upper part.
+        let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+        rustix::fs::chown("upper", Some(uid), Some(gid)).step("make the layer to write to")?;
     }
     let to = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     rustix::mount::move_mount(&image, "", CWD, "lower", to).step("mount the image")?;

@@ -22,23 +22,16 @@ pub(super) struct Program<'a> {
 }
 
 impl<'a> Program<'a> {
-    pub(super) fn new(spec: &'a Spec) -> Result<Self, Failure> {
-        let name = spec.argv.first().filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| Failure::because("run the program", "none is named"))?;
+    /// The spec's; it may have none.
+    pub(super) fn new(spec: &'a Spec) -> Result<Option<Self>, Failure> {
+        let Some(name) = spec.argv.first() else { return Ok(None) };
         let terminated = |text: String| CString::new(text).step("read arguments and environment");
-        Ok(Self {
+        Ok(Some(Self {
             spec,
             name,
             argv: spec.argv.iter().cloned().map(terminated).collect::<Result<_, _>>()?,
             env: spec.env.iter().map(|(key, value)| terminated(format!("{key}={value}"))).collect::<Result<_, _>>()?,
-        })
-    }
-
-    pub(super) fn enter_working_dir(&self) -> Result<(), Failure> {
-        match self.spec.working_dir.as_path() {
-            none if none.as_os_str().is_empty() => Ok(()),
-            dir => rustix::process::chdir(dir).step_with(|| format!("enter the working directory {}", dir.display())),
-        }
+        }))
     }
 
     /// Runs it in place of this process; comes back only with the reason why not.
@@ -75,6 +68,13 @@ impl<'a> Program<'a> {
         let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_str());
         // An empty word is the working directory.
         path.split(':').map(|dir| Path::new(if dir.is_empty() { "." } else { dir }).join(self.name)).collect()
+    }
+}
+
+pub(super) fn enter_working_dir(spec: &Spec) -> Result<(), Failure> {
+    match spec.working_dir.as_path() {
+        none if none.as_os_str().is_empty() => Ok(()),
+        dir => rustix::process::chdir(dir).step_with(|| format!("enter the working directory {}", dir.display())),
     }
 }
 

@@ -1,7 +1,7 @@
 //! System calls that no crate has in the form needed here.
 
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, WaitOptions};
 use std::ffi::{CStr, CString, c_char};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -41,6 +41,35 @@ pub(super) fn fork(flags: libc::c_int) -> io::Result<Forked> {
     }
 }
 
+/// A process in a user namespace of its own that does nothing. Dropping it ends it.
+pub(super) struct Idle(pub(super) Pid);
+
+impl Idle {
+    #[expect(unsafe_code, reason = "clone with namespaces is in no crate")]
+    pub(super) fn fork() -> io::Result<Self> {
+        let flags = (libc::CLONE_NEWUSER | libc::SIGCHLD) as libc::c_ulong;
+        // SAFETY: without CLONE_VM the child has a copy of this single-threaded process, as after fork.
+        match unsafe { libc::syscall(libc::SYS_clone, flags, ptr::null_mut::<u8>(), ptr::null_mut::<u8>(), 0, 0) } {
+            0 => loop {
+                // SAFETY: no memory is involved; the parent ends this process, or its death does.
+                unsafe {
+                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                    libc::pause();
+                }
+            },
+            -1 => Err(io::Error::last_os_error()),
+            pid => Ok(Self(i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::RANGE)?)),
+        }
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        rustix::process::kill_process(self.0, Signal::KILL).unwrap_or_default();
+        rustix::process::waitpid(Some(self.0), WaitOptions::empty()).map(drop).unwrap_or_default();
+    }
+}
+
 /// Leaves namespaces of the parent's for new ones.
 #[expect(unsafe_code, reason = "unshare is unsafe where threads share descriptors")]
 pub(super) fn unshare(namespaces: rustix::thread::UnshareFlags) -> rustix::io::Result<()> {
@@ -63,11 +92,20 @@ pub(super) enum Reach {
 }
 
 /// Sets attributes on a mount, or all the mounts below it too, and cuts it off from what others mount.
-#[expect(unsafe_code, reason = "mount_setattr is in no crate")]
 pub(super) fn set_mount(mount: &OwnedFd, attributes: u64, reach: Reach) -> io::Result<()> {
+    set_mount_with(mount, attributes, reach, None)
+}
+
+/// The same, with the owners of files shown as the map of a user namespace says.
+pub(super) fn map_mount(mount: &OwnedFd, namespace: &OwnedFd) -> io::Result<()> {
+    set_mount_with(mount, libc::MOUNT_ATTR_IDMAP, Reach::One, Some(namespace))
+}
+
+#[expect(unsafe_code, reason = "mount_setattr is in no crate")]
+fn set_mount_with(mount: &OwnedFd, attributes: u64, reach: Reach, namespace: Option<&OwnedFd>) -> io::Result<()> {
     let recursive = if reach == Reach::Tree { libc::AT_RECURSIVE } else { 0 };
-    let attributes =
-        libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
+    let userns_fd = namespace.map_or(0, |namespace| namespace.as_raw_fd() as u64);
+    let attributes = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd };
     // SAFETY: the path is a constant with its NUL, the struct lives until the call is over and its size is given.
     checked(unsafe {
         libc::syscall(

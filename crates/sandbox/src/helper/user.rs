@@ -6,6 +6,8 @@ use crate::{Level, Spec, User};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
+use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 
 /// Enters a user namespace with one user in it. Root becomes the function's user first and is not in it.
@@ -26,6 +28,15 @@ pub(super) fn enter_namespace(platform: &OwnedFd, spec: &Spec, is_root: bool) ->
     write("uid_map", format!("{} {uid} 1", user.uid))?;
     write("gid_map", format!("{} {gid} 1", user.gid))?;
     sys::set_dumpable(false).step("close the user map")
+}
+
+/// A map that shows root's files as this user's, held by a user namespace without a process. Only root can make one.
+pub(super) fn map_of_root(user: User) -> io::Result<OwnedFd> {
+    let idle = sys::Idle::fork()?;
+    let dir = format!("/proc/{}", idle.0.as_raw_nonzero());
+    std::fs::write(format!("{dir}/uid_map"), format!("0 {} 1", user.uid))?;
+    std::fs::write(format!("{dir}/gid_map"), format!("0 {} 1", user.gid))?;
+    Ok(File::open(format!("{dir}/ns/user"))?.into())
 }
 
 /// Becomes the function's user where this process may choose.

@@ -1,10 +1,14 @@
 //! A small image to run things in, and what a run in it came to.
 
-use sandbox::{Launcher, Level, Spec, StartError, Started, Target, User, prepare_root, reap};
+use sandbox::confine::{Ports, Rules};
+use sandbox::{Launcher, Level, Mount, Spec, StartError, Started, Target, User, prepare_root, reap};
+use std::collections::BTreeMap;
+use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const BUSYBOX: &str = "/bin/busybox";
 /// The number functions of these tests have, outside when root asks, inside otherwise.
@@ -18,9 +22,13 @@ pub(crate) fn launcher() -> Launcher {
     Launcher::new(env!("CARGO_BIN_EXE_sandbox-init"))
 }
 
-/// An unpacked image with busybox in it, or `None` where the machine has none.
+/// Tests look at what is left on the machine, so one runs at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// An unpacked image with busybox in it. When it is dropped, nothing of what ran in it may be left.
 pub(crate) struct Room {
     dir: tempfile::TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
 
 /// How a run ended.
@@ -36,13 +44,16 @@ impl Room {
             eprintln!("SKIPPED {test}: no {BUSYBOX} (apt-get install busybox-static)");
             return None;
         }
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().unwrap();
+        // As the platform's own directories are.
+        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o700)).unwrap();
         let root = dir.path().join("root");
-        std::fs::create_dir_all(root.join("bin")).unwrap();
-        std::fs::set_permissions(&root, PermissionsExt::from_mode(0o755)).unwrap();
-        std::fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap();
+        fs::create_dir_all(root.join("bin")).unwrap();
+        fs::set_permissions(&root, PermissionsExt::from_mode(0o755)).unwrap();
+        fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap();
         std::os::unix::fs::symlink("busybox", root.join("bin/sh")).unwrap();
-        let room = Self { dir };
+        let room = Self { dir, _alone: alone };
         room.prepare(&[]);
         Some(room)
     }
@@ -56,7 +67,6 @@ impl Room {
     }
 
     /// A directory of the platform's, which no function can look into.
-    #[expect(dead_code, reason = "for the tests to come")]
     pub(crate) fn outside(&self) -> &Path {
         self.dir.path()
     }
@@ -69,9 +79,71 @@ impl Room {
         spec
     }
 
+    /// What the prober says to `words`, by word, having been started at `level`.
+    pub(crate) async fn probe(&self, level: Level, words: &[&str]) -> Answers {
+        run(&self.prober(level, words)).await.answers(level)
+    }
+
+    /// The prober, with what it needs to run.
+    pub(crate) fn prober(&self, level: Level, words: &[&str]) -> Spec {
+        let prober = env!("CARGO_BIN_EXE_sandbox-prober");
+        let inside = level >= Level::Userns;
+        let argv: Vec<&str> =
+            std::iter::once(if inside { "/prober" } else { prober }).chain(words.iter().copied()).collect();
+        let mut spec = self.spec(level, &argv);
+        if inside {
+            let libraries = ["/lib", "/lib64"].into_iter().filter(|dir| Path::new(dir).exists());
+            let mut targets = vec![Target::File("/prober".into())];
+            targets.extend(libraries.clone().map(|dir| Target::Dir(dir.into())));
+            self.prepare(&targets);
+            let pairs = std::iter::once((prober, "/prober")).chain(libraries.map(|dir| (dir, dir)));
+            spec.mounts = pairs.map(|(source, target)| Mount::read_only(source, target)).collect();
+        } else if level == Level::Process {
+            spec.files = Some(Rules {
+                executable: ["/lib", "/lib64", "/usr/lib", prober, "/etc/ld.so.cache"].map(PathBuf::from).to_vec(),
+                readable: vec!["/proc/self".into()],
+                writable: vec!["/dev/null".into()],
+                ports: Some(Ports::default()),
+            });
+        }
+        spec
+    }
+
     /// A script for busybox's shell; its commands are busybox's.
     pub(crate) fn script(&self, level: Level, script: &str) -> Spec {
         self.spec(level, &["sh", "-c", script])
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(self.dir.path().to_str().unwrap()), "mounts are left: {mounts}");
+        for thread in fs::read_dir("/proc/self/task").unwrap() {
+            // Threads of other tests come and go.
+            let children = fs::read_to_string(thread.unwrap().path().join("children")).unwrap_or_default();
+            assert_eq!(children, "", "processes are left");
+        }
+    }
+}
+
+/// What the prober said, by word.
+pub(crate) struct Answers(BTreeMap<String, String>);
+
+impl Answers {
+    pub(crate) fn get(&self, word: &str) -> &str {
+        self.0.get(word).map_or("not asked", String::as_str)
+    }
+}
+
+impl Ended {
+    pub(crate) fn answers(&self, level: Level) -> Answers {
+        assert!(self.status.success(), "{level}: {}: {}{}", self.status, self.stdout, self.stderr);
+        let lines = self.stdout.lines().filter_map(|line| line.split_once(' '));
+        Answers(lines.map(|(word, answer)| (word.to_owned(), answer.to_owned())).collect())
     }
 }
 

@@ -1,0 +1,96 @@
+//! Whoever dies when: nothing is left.
+
+use crate::room::{Room, launcher, levels, start};
+use rustix::process::{Pid, Signal, kill_process};
+use sandbox::{Level, Network, reap};
+use std::os::unix::process::ExitStatusExt;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn a_function_dies_with_the_thread_it_was_forked_from() {
+    let Some(room) = Room::new("a_function_dies_with_the_thread_it_was_forked_from") else { return };
+    for level in levels(Level::None) {
+        let mut spec = room.script(level, "busybox sleep 1000");
+        if level < Level::Userns {
+            spec.argv = ["/bin/busybox", "sleep", "1000"].map(str::to_owned).to_vec();
+        }
+        let agent = room.outside().join("agent");
+        spec.network = Network::Own { listen: Vec::new(), agent: Some(agent.clone()) };
+        let (mut command, control) = launcher().command().unwrap();
+        let (spawned, child) = mpsc::channel();
+        let (end, ending) = mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            spawned.send(command.spawn().unwrap()).unwrap();
+            drop((command, spawned));
+            ending.recv().unwrap_or_default();
+        });
+        let started = control.start(child.recv().unwrap(), &spec).await.unwrap();
+        drop(end);
+        thread.join().unwrap();
+        let status = tokio::task::spawn_blocking(move || reap(started.pid)).await.unwrap().unwrap();
+        assert_eq!(status.signal(), Some(9), "{level}");
+        drop(started.agent);
+        std::fs::remove_file(&agent).unwrap_or_default();
+    }
+}
+
+#[tokio::test]
+async fn a_helper_that_is_killed_at_any_moment_leaves_nothing() {
+    let Some(room) = Room::new("a_helper_that_is_killed_at_any_moment_leaves_nothing") else { return };
+    for level in levels(Level::Userns) {
+        let spec = room.script(level, "busybox sleep 1000");
+        let mut outcomes = [0, 0];
+        for step in 0..60 {
+            let (mut command, control) = launcher().command().unwrap();
+            let helper = command.spawn().unwrap();
+            drop(command);
+            let victim = Pid::from_child(&helper);
+            let after = Instant::now() + Duration::from_micros(step * 150);
+            let killer = std::thread::spawn(move || {
+                while Instant::now() < after {
+                    std::hint::spin_loop();
+                }
+                kill_process(victim, Signal::KILL).unwrap_or_default();
+            });
+            let outcome = control.start(helper, &spec).await;
+            killer.join().unwrap();
+            match outcome {
+                Ok(started) => {
+                    outcomes[0] += 1;
+                    kill_process(started.pid, Signal::KILL).unwrap();
+                    tokio::task::spawn_blocking(move || reap(started.pid)).await.unwrap().unwrap();
+                }
+                Err(_) => outcomes[1] += 1,
+            }
+        }
+        assert!(outcomes[1] > 0, "{level}: none was killed in time");
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_is_given_up_leaves_nothing() {
+    let Some(room) = Room::new("a_start_that_is_given_up_leaves_nothing") else { return };
+    for level in levels(Level::Userns) {
+        let spec = room.script(level, "busybox sleep 1000");
+        for step in 0..30 {
+            // Ends in time only if it is quick; where not, it is dropped half-way.
+            let given_up = tokio::time::timeout(Duration::from_micros(step * 200), start(&spec)).await;
+            if let Ok(Ok(started)) = given_up {
+                kill_process(started.pid, Signal::KILL).unwrap();
+                tokio::task::spawn_blocking(move || reap(started.pid)).await.unwrap().unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_helper_that_is_told_nothing_ends() {
+    let Some(_room) = Room::new("a_helper_that_is_told_nothing_ends") else { return };
+    let (mut command, control) = launcher().command().unwrap();
+    let mut helper = command.spawn().unwrap();
+    drop((command, control));
+    let status = tokio::task::spawn_blocking(move || helper.wait()).await.unwrap().unwrap();
+    // It may have looked for the platform before or after.
+    assert!(matches!(status.code(), Some(0 | 1)), "{status}");
+}

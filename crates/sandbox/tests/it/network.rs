@@ -1,0 +1,86 @@
+//! A network of its own, and the two ways into it.
+
+use crate::room::{Room, finish, levels, start};
+use sandbox::{Level, Network, agent};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+#[tokio::test]
+async fn what_it_calls_inside_reaches_the_platforms_socket() {
+    let Some(room) = Room::new("what_it_calls_inside_reaches_the_platforms_socket") else { return };
+    for level in levels(Level::Userns) {
+        let mut spec = room.script(level, "echo hello | busybox nc 127.0.0.1 8080");
+        let listen = vec!["127.0.0.1:8080".parse().unwrap(), "[::1]:8081".parse().unwrap()];
+        spec.network = Network::Own { listen, agent: None };
+        let mut started = start(&spec).await.unwrap();
+        assert_eq!(started.listeners.len(), 2);
+        let listener = started.listeners.remove(0);
+        let answered = tokio::task::spawn_blocking(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut got = [0; 6];
+            stream.read_exact(&mut got).unwrap();
+            stream.write_all(b"world").unwrap();
+            got
+        });
+        assert_eq!(&answered.await.unwrap(), b"hello\n");
+        let ended = finish(started).await;
+        assert_eq!(ended.stdout, "world", "{level}: {}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn its_agent_hands_out_sockets_until_it_ends() {
+    let Some(room) = Room::new("its_agent_hands_out_sockets_until_it_ends") else { return };
+    let path = room.outside().join("agent");
+    for level in levels(Level::Userns) {
+        // Port 80, as images have it that were made for root.
+        let mut spec = room.script(level, "busybox nc -l -p 80 -e busybox echo served");
+        spec.network = Network::Own { listen: Vec::new(), agent: Some(path.clone()) };
+        let started = start(&spec).await.unwrap();
+        let helper = started.agent.as_ref().unwrap().pid();
+        let status = std::fs::read_to_string(format!("/proc/{helper}/status")).unwrap();
+        for line in ["CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "NoNewPrivs:\t1"] {
+            assert!(status.contains(line), "{level}: {line}: {status}");
+        }
+        let served = loop {
+            let socket = agent::connect_socket_async(&path).await.unwrap();
+            let again = agent::connect_socket(&path).unwrap();
+            drop(again);
+            // It does not block, as the platform wants it; here it is to.
+            rustix::io::ioctl_fionbio(&socket, false).unwrap();
+            let address: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
+            if rustix::net::connect(&socket, &address).is_ok() {
+                let mut text = String::new();
+                TcpStream::from(socket).read_to_string(&mut text).unwrap();
+                break text;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        assert_eq!(served, "served\n", "{level}");
+        let agent = started.agent.as_ref().unwrap().pid();
+        let mut started = started;
+        let kept = started.agent.take();
+        assert!(finish(started).await.status.success(), "{level}");
+        // By itself, when its function has ended.
+        while !std::fs::read_to_string(format!("/proc/{agent}/stat")).unwrap().contains(") Z ") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drop(kept);
+        assert!(agent::connect_socket(&path).is_err(), "{level}");
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_machines_network_is_had_by_name_only() {
+    let Some(room) = Room::new("the_machines_network_is_had_by_name_only") else { return };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let word = format!("tcp={}", listener.local_addr().unwrap());
+    for level in levels(Level::Userns) {
+        let mut spec = room.prober(level, &[&word]);
+        spec.network = Network::Host;
+        let answers = crate::room::run(&spec).await.answers(level);
+        assert_eq!(answers.get("tcp"), "ok connected", "{level}");
+    }
+}
