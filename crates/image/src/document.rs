@@ -14,6 +14,8 @@ pub(crate) const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The same with its registry written out, as `ctr image import` reads it.
 pub(crate) const CONTAINERD_NAME: &str = "io.containerd.image.name";
+/// The name an image had until another one got it: whoever asks for its digest still finds it.
+pub(crate) const FORMER_NAME: &str = "com.crema.image.former-name";
 /// A JSON document larger than this is refused.
 pub(crate) const MAX_DOCUMENT: u64 = 4 * 1024 * 1024;
 

@@ -25,4 +25,4 @@ pub use build::Builder;
 pub use document::ImageConfig;
 pub use error::ImageError;
 pub use root::locate;
-pub use store::{Image, Limits, Removed, SpecialFiles, Store};
+pub use store::{Image, Limits, Removed, Retention, SpecialFiles, Store};

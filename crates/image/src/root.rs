@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 /// Links followed in one path before it counts as a loop, as in the kernel.
@@ -173,6 +173,22 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
         }
         done => done,
     }
+}
+
+/// The bytes a tree takes on disk; what is linked to twice counts twice.
+pub(crate) fn size_of(directory: &Path) -> io::Result<u64> {
+    let (mut bytes, mut todo) = (0, vec![directory.to_owned()]);
+    while let Some(directory) = todo.pop() {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            bytes += metadata.blocks() * 512;
+            if metadata.is_dir() {
+                todo.push(entry.path());
+            }
+        }
+    }
+    Ok(bytes)
 }
 
 fn open_up(directory: &Path) -> io::Result<()> {

@@ -5,6 +5,7 @@
 use crate::digest::{Digest, Hashing};
 use crate::error::{At, ImageError};
 use crate::lock::Lock;
+use crate::root;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -50,6 +51,12 @@ impl Staging {
         let file = writer.into_inner().map_err(std::io::IntoInnerError::into_error).at("write", &path)?;
         file.sync_all().at("sync", &path)?;
         Ok((StagedBlob { digest, size, path }, answer))
+    }
+
+    /// Removes it with all in it, also what refuses its owner.
+    pub(crate) fn empty(self) -> Result<(), ImageError> {
+        let path = self.directory.keep();
+        root::remove_tree(&path).at("remove", &path)
     }
 
     pub(crate) fn document(&mut self, bytes: &[u8]) -> Result<StagedBlob, ImageError> {

@@ -2,9 +2,11 @@
 
 mod collect;
 mod image;
+mod retain;
 
 pub use collect::Removed;
 pub use image::Image;
+pub use retain::Retention;
 
 use crate::digest::Digest;
 use crate::document::{self, Descriptor, Index, MAX_DOCUMENT, REF_NAME};
@@ -72,7 +74,7 @@ impl Store {
         if store.path("index.json").exists() {
             store.check_layout()?;
         }
-        for part in ["blobs/sha256", "unpacked", "tmp"] {
+        for part in ["blobs/sha256", "unpacked", "tmp", "used"] {
             fs::create_dir_all(store.path(part)).at("create", &store.path(part))?;
         }
         for private in ["unpacked", "tmp"] {
@@ -101,16 +103,16 @@ impl Store {
     pub fn find(&self, reference: &ImageReference) -> Result<Option<Image>, ImageError> {
         let _lock = self.shared()?;
         let index = self.index()?;
-        let closest = entries(&index)
-            .filter_map(|(stored, descriptor)| {
-                if let Some(digest) = reference.digest() {
-                    let same = stored.repository() == reference.repository() && descriptor.digest == digest;
-                    return same.then_some((0, stored, descriptor));
-                }
-                Some((name::distance(&stored, reference)?, stored, descriptor))
-            })
-            .min_by_key(|(distance, ..)| *distance);
-        closest.map(|(_, stored, descriptor)| self.image(stored, descriptor)).transpose()
+        let found = match reference.digest() {
+            Some(digest) => entries(&index)
+                .chain(former_entries(&index))
+                .find(|(stored, found)| stored.repository() == reference.repository() && found.digest == digest),
+            None => entries(&index)
+                .filter_map(|(stored, found)| Some((name::distance(&stored, reference)?, stored, found)))
+                .min_by_key(|(distance, ..)| *distance)
+                .map(|(_, stored, found)| (stored, found)),
+        };
+        found.map(|(stored, descriptor)| self.image(stored, descriptor)).transpose()
     }
 
     /// The image of that name, or an error that says what to do.
@@ -143,8 +145,17 @@ impl Store {
         self.sync_directory("blobs/sha256")?;
         let mut index = self.index()?;
         for (reference, descriptor) in names {
-            index.manifests.retain(|old| !is_named(old, reference));
-            index.manifests.push(named(descriptor, reference));
+            let (replaced, mut others): (Vec<_>, Vec<_>) =
+                index.manifests.into_iter().partition(|old| is_named(old, reference));
+            others.retain(|other| !(is_former(other) && other.digest == descriptor.digest));
+            // Something may still run, or go back to, what had the name: by its digest.
+            let is_elsewhere = |digest: &str| others.iter().any(|other| other.digest == digest);
+            let former: Vec<_> = replaced
+                .into_iter()
+                .filter(|old| old.digest != descriptor.digest && !is_elsewhere(&old.digest))
+                .map(|old| nameless(old, reference))
+                .collect();
+            index.manifests = [others, former, vec![named(descriptor, reference)]].concat();
         }
         self.replace("index.json", &document::to_json(&index))
     }
@@ -188,6 +199,11 @@ impl Store {
             self.in_use.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.clone(), lock);
         }
         Ok(())
+    }
+
+    /// Forgets that this process uses a file system.
+    pub(crate) fn let_go(&self, digest: &Digest) {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
     }
 
     pub(crate) fn open_blob(&self, digest: &Digest) -> Result<File, ImageError> {
@@ -259,12 +275,29 @@ fn entries(index: &Index) -> impl Iterator<Item = (ImageReference, &Descriptor)>
     index.manifests.iter().filter_map(|descriptor| Some((name_of(descriptor)?, descriptor)))
 }
 
+/// Images that had a name until another one got it.
+fn former_entries(index: &Index) -> impl Iterator<Item = (ImageReference, &Descriptor)> {
+    let former = |descriptor: &Descriptor| descriptor.annotations.get(document::FORMER_NAME)?.parse().ok();
+    index.manifests.iter().filter_map(move |descriptor| Some((former(descriptor)?, descriptor)))
+}
+
+fn is_former(descriptor: &Descriptor) -> bool {
+    descriptor.annotations.contains_key(document::FORMER_NAME)
+}
+
 fn name_of(descriptor: &Descriptor) -> Option<ImageReference> {
     name::of_descriptor(descriptor).ok()
 }
 
 fn is_named(descriptor: &Descriptor, reference: &ImageReference) -> bool {
     name_of(descriptor).is_some_and(|stored| name::familiar(&stored) == name::familiar(reference))
+}
+
+/// The descriptor without the name it had.
+fn nameless(mut descriptor: Descriptor, former: &ImageReference) -> Descriptor {
+    descriptor.annotations.retain(|key, _| ![REF_NAME, document::CONTAINERD_NAME].contains(&key.as_str()));
+    descriptor.annotations.insert(document::FORMER_NAME.to_owned(), former.canonical());
+    descriptor
 }
 
 /// The descriptor under that name, for every tool that reads it.

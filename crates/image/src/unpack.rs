@@ -1,8 +1,8 @@
 //! Unpacks an image's layers, one over the other, into a root file system.
 //!
 //! Kept of an entry: its path, kind, contents, links, time, and its permissions without the set-user-id and
-//! set-group-id bits; its owner can always read it, and enter it. Not kept: owners (everything belongs to who unpacks),
-//! extended attributes.
+//! set-group-id bits; its owner can always read it, and enter it. Everybody may read, run and enter what its owner may.
+//! Not kept: owners (everything belongs to who unpacks), extended attributes.
 
 mod change;
 mod layer;
@@ -10,23 +10,27 @@ mod layer;
 pub(crate) use layer::{Target, read_layer};
 
 use crate::archive::Allowance;
+use crate::digest::Digest;
 use crate::error::{At, ImageError};
-use crate::root::Root;
+use crate::root::{self, Root};
 use crate::store::{Image, Store};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Beside a root file system: how large it is. Without it the file system is not of this version's making.
+const SIZE: &str = "size";
+
 impl Store {
     /// The image's root file system, unpacked before this returns: all of it, on disk, or an error. It stays where it
-    /// is while this process lives.
+    /// is while this process lives, unless a collection of this process finds it unused for long.
     pub fn unpack(&self, image: &Image) -> Result<PathBuf, ImageError> {
         let digest = image.manifest_digest()?;
         let place = self.unpacked_path(&digest);
         let root = place.join("rootfs");
         {
             let _lock = self.shared()?;
-            if root.exists() {
+            if place.join(SIZE).exists() {
                 self.hold(&digest)?;
                 return Ok(root);
             }
@@ -37,7 +41,13 @@ impl Store {
         let fresh = whole.join("rootfs");
         fs::create_dir_all(&fresh).at("create", &fresh)?;
         self.fill(image, &fresh)?;
+        let bytes = root::size_of(&fresh).at("measure", &fresh)?;
+        fs::write(whole.join(SIZE), bytes.to_string()).at("write in", &whole)?;
         sync_all_of(&whole).at("sync", &whole)?;
+        if root.exists() && !place.join(SIZE).exists() {
+            // Unpacked by a version that kept other permissions.
+            self.discard(&place, &staging)?;
+        }
         match fs::rename(&whole, &place) {
             Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
                 // Somebody else was faster; equal digests, equal trees.
@@ -47,6 +57,12 @@ impl Store {
         self.sync_directory("unpacked")?;
         self.hold(&digest)?;
         Ok(root)
+    }
+
+    /// The bytes an unpacked file system takes, as noted when it was unpacked; 0 when there is none.
+    pub(crate) fn unpacked_size(&self, digest: &Digest) -> u64 {
+        let noted = fs::read_to_string(self.unpacked_path(digest).join(SIZE)).ok();
+        noted.and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
     fn fill(&self, image: &Image, root: &Path) -> Result<(), ImageError> {

@@ -5,7 +5,7 @@ use crate::digest::Digest;
 use crate::document::{self, Manifest};
 use crate::error::{At, ImageError};
 use crate::lock::Lock;
-use crate::root;
+use crate::staging::Staging;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -27,62 +27,92 @@ impl Store {
     /// until the next collection. An unknown name is an error.
     pub fn remove(&self, reference: &ImageReference) -> Result<Removed, ImageError> {
         let stored = self.get(reference)?.reference;
-        let _lock = self.exclusive()?;
-        let mut index = self.index()?;
-        index.manifests.retain(|descriptor| !is_named(descriptor, &stored));
-        self.replace("index.json", &document::to_json(&index))?;
-        self.sweep()
+        let (removed, trash) = {
+            let _lock = self.exclusive()?;
+            let mut index = self.index()?;
+            index.manifests.retain(|descriptor| !is_named(descriptor, &stored));
+            self.replace("index.json", &document::to_json(&index))?;
+            self.sweep()?
+        };
+        trash.empty()?;
+        Ok(removed)
     }
 
-    /// Frees what no name refers to: blobs and file systems of replaced images, remains of killed processes.
+    /// Frees what nothing refers to: blobs and file systems of removed images, remains of killed processes. An image
+    /// whose name another one has got stays until [`Store::retain`] finds it unused.
     pub fn collect_garbage(&self) -> Result<Removed, ImageError> {
-        let _lock = self.exclusive()?;
-        self.sweep()
+        let (removed, trash) = {
+            let _lock = self.exclusive()?;
+            self.sweep()?
+        };
+        trash.empty()?;
+        Ok(removed)
     }
 
-    fn sweep(&self) -> Result<Removed, ImageError> {
+    /// Moves what nothing in the index refers to out of the way, to be removed when others need not wait for it: a kill
+    /// leaves whole things, or remains that the next sweep clears.
+    pub(super) fn sweep(&self) -> Result<(Removed, Staging), ImageError> {
         let (manifests, blobs) = self.reachable()?;
+        let trash = Staging::new(&self.path("tmp"))?;
         let mut removed = Removed::default();
         for (name, path) in children(&self.path("blobs/sha256"))? {
             if Digest::from_hex(&name).is_none_or(|digest| !blobs.contains(&digest)) {
                 removed.bytes += path.metadata().map_or(0, |metadata| metadata.len());
-                fs::remove_file(&path).at("remove", &path)?;
+                fs::rename(&path, trash.path().join(&name)).at("move", &path)?;
                 removed.blobs += 1;
             }
         }
         for (name, path) in children(&self.path("unpacked"))? {
-            let wanted = Digest::from_hex(&name).is_some_and(|digest| manifests.contains(&digest));
-            if !wanted && self.discard(&path)? {
+            let digest = Digest::from_hex(&name);
+            let wanted = digest.as_ref().is_some_and(|digest| manifests.contains(digest));
+            let bytes = digest.map_or(0, |digest| self.unpacked_size(&digest));
+            if !wanted && self.discard(&path, &trash)? {
+                removed.bytes += bytes;
                 removed.unpacked += 1;
             }
         }
-        for (_, path) in children(&self.path("tmp"))? {
-            self.discard(&path)?;
+        for (name, path) in children(&self.path("used"))? {
+            if Digest::from_hex(&name).is_none_or(|digest| !manifests.contains(&digest)) {
+                fs::remove_file(&path).at("remove", &path)?;
+            }
         }
-        Ok(removed)
+        for (_, path) in children(&self.path("tmp"))? {
+            self.discard(&path, &trash)?;
+        }
+        Ok((removed, trash))
     }
 
-    /// Removes a directory nobody holds.
-    fn discard(&self, path: &Path) -> Result<bool, ImageError> {
+    /// Moves what nobody holds out of the way.
+    pub(crate) fn discard(&self, path: &Path, trash: &Staging) -> Result<bool, ImageError> {
         let Some(_unused) = Lock::if_unused(path) else { return Ok(false) };
-        root::remove_tree(path).at("remove", path)?;
+        // Blobs, file systems and remains of one name do not meet.
+        let kind = path.parent().and_then(Path::file_name).unwrap_or_default();
+        let aside = trash.path().join(kind);
+        fs::create_dir_all(&aside).at("create", &aside)?;
+        fs::rename(path, aside.join(path.file_name().unwrap_or_default())).at("move", path)?;
         Ok(true)
     }
 
     /// Digests of all manifests, and of all blobs they need. A manifest that cannot be read keeps itself alone.
-    fn reachable(&self) -> Result<(BTreeSet<Digest>, BTreeSet<Digest>), ImageError> {
+    pub(super) fn reachable(&self) -> Result<(BTreeSet<Digest>, BTreeSet<Digest>), ImageError> {
         let (mut manifests, mut blobs) = (BTreeSet::new(), BTreeSet::new());
         for descriptor in &self.index()?.manifests {
             let Ok(digest) = descriptor.digest() else { continue };
-            blobs.insert(digest.clone());
-            let manifest = self.document(&digest).ok();
-            if let Some(manifest) = manifest.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok()) {
-                let parts = [&manifest.config].into_iter().chain(&manifest.layers);
-                blobs.extend(parts.filter_map(|part| part.digest().ok()));
-            }
+            blobs.extend(self.blobs_of(&digest));
             manifests.insert(digest);
         }
         Ok((manifests, blobs))
+    }
+
+    /// The blobs an image needs, its manifest first.
+    pub(super) fn blobs_of(&self, digest: &Digest) -> Vec<Digest> {
+        let mut blobs = vec![digest.clone()];
+        let manifest = self.document(digest).ok();
+        if let Some(manifest) = manifest.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok()) {
+            let parts = [&manifest.config].into_iter().chain(&manifest.layers);
+            blobs.extend(parts.filter_map(|part| part.digest().ok()));
+        }
+        blobs
     }
 }
 

@@ -73,20 +73,20 @@ impl<'a> Target<'a> {
 
     fn try_apply(&mut self, change: Change, item: &mut Item<'_>) -> io::Result<()> {
         match change {
-            Change::Directory { path } if path.as_os_str().is_empty() => set_mode(self.root.base(), item.mode | 0o700),
+            Change::Directory { path } if path.as_os_str().is_empty() => set_mode(self.root.base(), item.mode),
             Change::Directory { path } => {
                 let place = self.place(&path)?;
                 if !fs::symlink_metadata(&place).is_ok_and(|found| found.is_dir()) {
                     clear(&place)?;
                     fs::create_dir(&place)?;
                 }
-                set_mode(&place, item.mode | 0o700)
+                set_mode(&place, item.mode)
             }
             Change::File { path } => {
                 let place = self.free_place(&path)?;
                 let mut file = File::create_new(&place)?;
                 io::copy(item.contents, &mut file)?;
-                file.set_permissions(fs::Permissions::from_mode(item.mode & 0o777 | 0o400))?;
+                file.set_permissions(fs::Permissions::from_mode(for_anyone(item.mode & 0o777 | 0o400)))?;
                 match UNIX_EPOCH.checked_add(Duration::from_secs(item.mtime)) {
                     Some(time) if item.mtime <= u64::from(u32::MAX) => file.set_modified(time),
                     _ => Ok(()),
@@ -180,5 +180,11 @@ fn clear(place: &Path) -> io::Result<()> {
 
 /// Sets a directory's mode. The caller has seen that it is one: the call would follow a link.
 fn set_mode(directory: &Path, mode: u32) -> io::Result<()> {
-    fs::set_permissions(directory, fs::Permissions::from_mode(mode & 0o1777))
+    fs::set_permissions(directory, fs::Permissions::from_mode(for_anyone(mode & 0o1777 | 0o700)))
+}
+
+/// What its owner may read and run, everybody may: a function runs as a user of its own, whoever unpacked its image.
+const fn for_anyone(mode: u32) -> u32 {
+    let readable = mode & 0o500;
+    mode | readable >> 3 | readable >> 6
 }

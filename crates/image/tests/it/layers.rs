@@ -68,16 +68,26 @@ fn layers_over_layers(#[case] layers: Vec<Vec<Raw>>, #[case] expected: &[&str]) 
 }
 
 #[test]
-fn permissions_are_kept_but_not_the_bits_that_change_who_runs() {
+fn everybody_may_what_the_owner_may_and_nothing_changes_who_runs() {
     use std::os::unix::fs::PermissionsExt;
     let (_directory, store) = store();
     let with_mode = |path: &str, mode| Raw { mode, ..file(path, "x") };
     let closed = Raw { mode: 0o000, ..directory("closed") };
     let shared = Raw { mode: 0o1777, ..directory("tmp") };
-    let layer = vec![with_mode("suid", 0o6755), with_mode("none", 0), closed, file("closed/in", "x"), shared];
+    let layer = vec![
+        with_mode("suid", 0o6755),
+        with_mode("none", 0),
+        with_mode("own", 0o2700),
+        with_mode("secret", 0o600),
+        closed,
+        file("closed/in", "x"),
+        shared,
+    ];
     let images = store.import(&archive_of(&[layer])[..], None).unwrap();
     let root = store.unpack(&images[0]).unwrap();
-    for (path, expected) in [("suid", 0o755), ("none", 0o400), ("closed", 0o700), ("tmp", 0o1777)] {
+    for (path, expected) in
+        [("suid", 0o755), ("none", 0o444), ("closed", 0o755), ("tmp", 0o1777), ("own", 0o755), ("secret", 0o644)]
+    {
         assert_eq!(root.join(path).metadata().unwrap().permissions().mode() & 0o7777, expected, "{path}");
     }
 }

@@ -5,6 +5,7 @@
 mod archives;
 mod hostile;
 mod layers;
+mod retention;
 mod skopeo;
 mod stores;
 mod support;

@@ -21,7 +21,7 @@ fn a_built_image_is_found_by_its_names_and_unpacks_to_what_went_in() {
     let root = store.unpack(&image).unwrap();
     assert_eq!(crate::support::tree(&root), ["etc/", "etc/a/", "etc/a/name = hello", "function = hello", "tmp/"]);
     let mode = |path: &str| root.join(path).metadata().unwrap().permissions().mode() & 0o7777;
-    assert_eq!((mode("function"), mode("etc/a/name"), mode("tmp")), (0o755, 0o600, 0o1777));
+    assert_eq!((mode("function"), mode("etc/a/name"), mode("tmp")), (0o755, 0o644, 0o1777));
     assert_eq!(store.unpack(&image).unwrap(), root);
 }
 
@@ -35,15 +35,20 @@ fn the_same_files_give_the_same_digest() {
 }
 
 #[test]
-fn a_name_moves_to_the_newer_image_and_collection_frees_the_older() {
+fn a_name_moves_to_the_newer_image_and_the_older_is_found_by_its_digest() {
     let (_directory, store) = store();
     let old = hello(&store, "owner/hello:1");
     let new = hello_saying(&store, "owner/hello:1", "changed");
     assert_eq!(store.list().unwrap().len(), 1);
     assert_eq!(store.get(&reference("owner/hello:1")).unwrap().digest, new.digest);
-    assert_eq!(store.collect_garbage().unwrap().blobs, 3);
-    assert!(store.unpack(&old).is_err());
+    assert_eq!(store.collect_garbage().unwrap().blobs, 0);
+    let pinned = reference(&format!("owner/hello@{}", old.digest));
+    assert_eq!(store.unpack(&store.get(&pinned).unwrap()).unwrap(), store.unpack(&old).unwrap());
     store.unpack(&new).unwrap();
+    // The name comes back.
+    hello(&store, "owner/hello:1");
+    assert_eq!(store.get(&reference("owner/hello:1")).unwrap().digest, old.digest);
+    assert_eq!(store.get(&pinned).unwrap().digest, old.digest);
 }
 
 #[test]
