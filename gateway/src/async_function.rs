@@ -2,7 +2,7 @@
 
 use crate::call::{self, CALL_ID, TOKEN_LIMIT, Target};
 use crate::client_body;
-use crate::function::{no_function, start_time};
+use crate::function::{no_function, of_this_thread, start_time};
 use crate::invoker::Invoker;
 use crate::respond::{self, Refusal};
 use crate::trace;
@@ -12,7 +12,6 @@ use hyper::header::{HeaderMap, HeaderValue};
 use queue::{Invocation, Queue, Source};
 use sha2::{Digest, Sha256};
 use std::panic::AssertUnwindSafe;
-use std::rc::Rc;
 use std::sync::Arc;
 use tracing::{Instrument, Span};
 use url::Url;
@@ -27,11 +26,9 @@ pub(crate) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpR
 }
 
 async fn serve(request: &HttpRequest, payload: web::Payload) -> HttpResponse {
-    let Some(invoker) = request.app_data::<Rc<Invoker>>() else {
-        return Refusal::Internal("the gateway's worker was not set up".to_owned()).answer();
-    };
+    let Some((invoker, scheme)) = of_this_thread(request) else { return respond::not_set_up().answer() };
     let start = HeaderValue::from(start_time(invoker));
-    let headers = call::headers(request, &start);
+    let headers = call::headers(request.head(), scheme, &start);
     let call_id = headers.get(CALL_ID).cloned().unwrap_or_else(call::new_call_id);
     let span = span(&headers, &call_id);
     let taken = take(invoker, request, headers, payload).instrument(span).await;
@@ -66,7 +63,7 @@ async fn take(
     if request.method() != actix_web::http::Method::POST {
         return Err(Refusal::MethodNotAllowed("POST"));
     }
-    call::check_id(request)?;
+    call::check_id(request.head())?;
     let raw = request.uri().path_and_query().map_or("/", |raw| raw.as_str());
     let target = Target::of(raw, "/async-function/").ok_or_else(|| no_function(""))?;
     let path = target.path_and_query()?;

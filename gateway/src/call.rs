@@ -1,7 +1,7 @@
 //! What a client asks for: the function's name and what goes on to it, taken from raw bytes and never decoded.
 
 use crate::respond::Refusal;
-use actix_web::HttpRequest;
+use actix_web::dev::RequestHead;
 use actix_web::http::header::HeaderMap as ClientHeaders;
 use bytes::Bytes;
 use forward::{is_hop_by_hop, strip_hop_by_hop};
@@ -17,6 +17,10 @@ pub(crate) const TOKEN_LIMIT: usize = 256;
 const FORWARDED_HOST: HeaderName = HeaderName::from_static(wire::header::FORWARDED_HOST);
 const FORWARDED_FOR: HeaderName = HeaderName::from_static(wire::header::FORWARDED_FOR);
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What the listener speaks, `http` or `https`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scheme(pub(crate) &'static str);
 
 /// The path of a request, taken apart.
 #[derive(Debug, Eq, PartialEq)]
@@ -45,8 +49,8 @@ impl<'a> Target<'a> {
 }
 
 /// The methods functions take.
-pub(crate) fn method(request: &HttpRequest) -> Result<Method, Refusal> {
-    Ok(match request.method().as_str() {
+pub(crate) fn method(head: &RequestHead) -> Result<Method, Refusal> {
+    Ok(match head.method.as_str() {
         "GET" => Method::GET,
         "POST" => Method::POST,
         "PUT" => Method::PUT,
@@ -59,8 +63,8 @@ pub(crate) fn method(request: &HttpRequest) -> Result<Method, Refusal> {
 }
 
 /// Checks the id that a client gives its call; none is fine.
-pub(crate) fn check_id(request: &HttpRequest) -> Result<(), Refusal> {
-    let mut given = request.headers().get_all(wire::header::CALL_ID);
+pub(crate) fn check_id(head: &RequestHead) -> Result<(), Refusal> {
+    let mut given = head.headers().get_all(wire::header::CALL_ID);
     if given.all(|id| id.is_empty() || is_id(id.as_bytes())) {
         return Ok(());
     }
@@ -76,20 +80,19 @@ fn is_id(text: &[u8]) -> bool {
 
 /// The headers that go on to the function, without those of the connection and of the body's framing; `X-Call-Id`,
 /// `X-Start-Time` and what tells of the client are in.
-pub(crate) fn headers(request: &HttpRequest, start_time: &HeaderValue) -> HeaderMap {
-    let client = request.headers();
+pub(crate) fn headers(head: &RequestHead, scheme: Scheme, start_time: &HeaderValue) -> HeaderMap {
+    let client = head.headers();
     let mut headers = copied(client);
     let host = client.get(actix_web::http::header::HOST).and_then(|host| HeaderValue::from_bytes(host.as_bytes()).ok());
     // HTTP/2 says it in the request's target.
-    let host = host.or_else(|| HeaderValue::from_str(request.uri().authority()?.as_str()).ok());
+    let host = host.or_else(|| HeaderValue::from_str(head.uri.authority()?.as_str()).ok());
     if let (Some(host), false) = (host, headers.contains_key(FORWARDED_HOST)) {
         headers.insert(FORWARDED_HOST, host);
     }
     if !headers.contains_key(FORWARDED_PROTO) {
-        let scheme = if request.app_config().secure() { "https" } else { "http" };
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme.0));
     }
-    if let Some(peer) = request.peer_addr()
+    if let Some(peer) = head.peer_addr
         && let Ok(value) = forwarded_for(&headers, peer.ip())
     {
         headers.insert(FORWARDED_FOR, value);
@@ -151,7 +154,9 @@ mod tests {
     fn an_id_is_short_and_visible() {
         let check = |id: Vec<u8>| {
             let value = actix_web::http::header::HeaderValue::from_bytes(&id).unwrap();
-            check_id(&actix_web::test::TestRequest::default().insert_header(("x-call-id", value)).to_http_request())
+            check_id(
+                actix_web::test::TestRequest::default().insert_header(("x-call-id", value)).to_http_request().head(),
+            )
         };
         for good in ["", "mine", "0b7e1b5c-4f0e-4b8e-9d0e-6c5c8f0b7e1b", "a/b:~!", "x".repeat(TOKEN_LIMIT).as_str()] {
             assert!(check(good.into()).is_ok(), "{good}");

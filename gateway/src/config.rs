@@ -67,6 +67,8 @@ pub struct Config {
     pub idle_per_host: usize,
     /// The largest body of an asynchronous invocation, in bytes; 1 MiB.
     pub async_body_limit: usize,
+    /// How long running calls, and connections that were upgraded, may take to end once the gateway stops; 60 s.
+    pub drain: Duration,
     /// The file `invocationCount` is kept in; in memory only when absent.
     pub counters: Option<PathBuf>,
     /// Threads that serve; as many as there are cores.
@@ -148,6 +150,7 @@ impl Default for Config {
             scale_max_waiting: 1024,
             idle_per_host: 256,
             async_body_limit: wire::DEFAULT_ASYNC_BODY_LIMIT,
+            drain: minute,
             counters: None,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
         }
@@ -183,6 +186,7 @@ impl Config {
             scale_max_waiting: env.parse(ENV_SCALE_WAITING, usual.scale_max_waiting)?,
             idle_per_host: env.parse(ENV_IDLE_PER_HOST, usual.idle_per_host)?,
             async_body_limit: env.parse(ENV_ASYNC_BODY_LIMIT, usual.async_body_limit)?,
+            drain: usual.drain,
             counters: env.get(ENV_COUNTERS).map(PathBuf::from),
             workers: usual.workers,
         })

@@ -11,8 +11,7 @@
 mod tests;
 mod threads;
 
-use crate::state::State;
-use daemon::Stop;
+use crate::http::Http;
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
@@ -105,8 +104,7 @@ impl Doorway {
     /// `drain`. Threads are started with the first listener.
     pub(crate) async fn serve(
         mut self,
-        state: Arc<State>,
-        stop: Stop,
+        http: Http,
         connections: usize,
         last: impl Future<Output = ()>,
         drain: Duration,
@@ -129,7 +127,7 @@ impl Doorway {
             };
             let threads = match &threads {
                 Some(threads) => Arc::clone(threads),
-                None => Arc::clone(threads.insert(Arc::new(Threads::start(&state, &stop)?))),
+                None => Arc::clone(threads.insert(Arc::new(Threads::start(&http)?))),
             };
             listeners.spawn(accept(opened, threads, Arc::clone(&room)));
         }

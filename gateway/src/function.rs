@@ -1,12 +1,13 @@
 //! `/function/NAME[.NAMESPACE][/rest][?query]`: a call whose answer the client waits for.
 
-use crate::call::{self, CALL_ID, Target};
+use crate::call::{self, CALL_ID, Scheme, Target};
 use crate::client_body::{ClientBody, ClientError};
-use crate::invoker::{CallError, Invoker, Underway};
+use crate::invoker::{CallError, Endpoint, Invoker, Underway};
 use crate::respond::{self, Refusal};
 use crate::scaler::NoReplica;
 use crate::trace;
 use actix_web::body::{BodySize, MessageBody};
+use actix_web::dev::RequestHead;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap as AnswerHeaders, HeaderName as AnswerName, HeaderValue as AnswerValue};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -36,29 +37,33 @@ pub(crate) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpR
 }
 
 async fn serve(request: &HttpRequest, payload: web::Payload) -> HttpResponse {
-    let Some(invoker) = request.app_data::<Rc<Invoker>>() else {
-        return Refusal::Internal("the gateway's worker was not set up".to_owned()).answer();
-    };
+    let Some((invoker, scheme)) = of_this_thread(request) else { return respond::not_set_up().answer() };
+    let head = request.head();
     let start = HeaderValue::from(start_time(invoker));
-    let mut headers = call::headers(request, &start);
+    let mut headers = call::headers(head, scheme, &start);
     let call_id = headers.get(CALL_ID).cloned().unwrap_or_else(call::new_call_id);
-    let mut answer = match begin(invoker, request) {
+    let mut answer = match begin(invoker, head) {
         Ok(begun) => {
             let span = begun.span(&headers, &call_id);
             trace::pass_on(&span, &mut headers);
             // Made once more only when the request has to be sent again.
             let again = || {
-                let mut headers = call::headers(request, &start);
+                let mut headers = call::headers(head, scheme, &start);
                 headers.insert(CALL_ID, call_id.clone());
                 trace::pass_on(&span, &mut headers);
                 headers
             };
-            run(begun, request, headers, again, payload).instrument(span.clone()).await
+            run(begun, head, headers, again, payload).instrument(span.clone()).await
         }
         Err(refusal) => refusal.answer(),
     };
     respond::mark(answer.headers_mut(), &call_id, &start);
     answer
+}
+
+/// What the routes of this thread were set up with.
+pub(crate) fn of_this_thread(request: &HttpRequest) -> Option<(&Rc<Invoker>, Scheme)> {
+    Some((request.app_data::<Rc<Invoker>>()?, *request.app_data::<Scheme>()?))
 }
 
 /// Nanoseconds since 1970.
@@ -67,17 +72,17 @@ pub(crate) fn start_time(invoker: &Invoker) -> u64 {
 }
 
 /// A call whose function is known.
-struct Begun {
-    invoker: Rc<Invoker>,
-    underway: Underway,
-    method: Method,
-    path: hyper::http::uri::PathAndQuery,
+pub(crate) struct Begun {
+    pub(crate) invoker: Rc<Invoker>,
+    pub(crate) underway: Underway,
+    pub(crate) method: Method,
+    pub(crate) path: hyper::http::uri::PathAndQuery,
 }
 
-fn begin(invoker: &Rc<Invoker>, request: &HttpRequest) -> Result<Begun, Refusal> {
-    let method = call::method(request)?;
-    call::check_id(request)?;
-    let raw = request.uri().path_and_query().map_or("/", |raw| raw.as_str());
+pub(crate) fn begin(invoker: &Rc<Invoker>, head: &RequestHead) -> Result<Begun, Refusal> {
+    let method = call::method(head)?;
+    call::check_id(head)?;
+    let raw = head.uri.path_and_query().map_or("/", |raw| raw.as_str());
     let target = Target::of(raw, "/function/").ok_or_else(|| no_function(""))?;
     let path = target.path_and_query()?;
     let function = invoker.function(target.name).ok_or_else(|| no_function(target.name))?;
@@ -94,7 +99,7 @@ pub(crate) fn no_function(name: &str) -> Refusal {
 
 impl Begun {
     /// The call's span; none when nobody collects spans.
-    fn span(&self, headers: &hyper::HeaderMap, call_id: &HeaderValue) -> Span {
+    pub(crate) fn span(&self, headers: &hyper::HeaderMap, call_id: &HeaderValue) -> Span {
         if !daemon::trace::exporting() {
             return Span::none();
         }
@@ -109,14 +114,14 @@ impl Begun {
 
 async fn run(
     begun: Begun,
-    request: &HttpRequest,
+    head: &RequestHead,
     headers: hyper::HeaderMap,
     again: impl Fn() -> hyper::HeaderMap,
     payload: web::Payload,
 ) -> HttpResponse {
     let Begun { invoker, mut underway, method, path } = begun;
     let config = &invoker.state().config;
-    let mut body = match ClientBody::read(request.headers(), payload, config.read_timeout).await {
+    let mut body = match ClientBody::read(head.headers(), payload, config.read_timeout).await {
         Ok(body) => body,
         Err(error) => return refuse(&mut underway, error.into()),
     };
@@ -127,14 +132,11 @@ async fn run(
         *made.method_mut() = method.clone();
         *made.uri_mut() = uri.clone();
         *made.headers_mut() = headers.take().unwrap_or_else(&again);
-        made.headers_mut().insert(HOST, endpoint.host.clone());
-        if !made.headers().contains_key(USER_AGENT) {
-            made.headers_mut().insert(USER_AGENT, HeaderValue::from_static(crate::PRODUCT));
-        }
+        address(made.headers_mut(), endpoint);
         Some(made)
     });
     match response.await {
-        Ok(response) => answer(response, &method, request, underway),
+        Ok(response) => answer(response, &method, head, underway),
         Err(error) => {
             tracing::debug!(function = %underway.function.name, %error, "call failed");
             refuse(&mut underway, refusal(&error))
@@ -142,7 +144,15 @@ async fn run(
     }
 }
 
-fn refuse(underway: &mut Underway, refusal: Refusal) -> HttpResponse {
+/// Says in `headers` whom the request is for, and who sends it when the client did not say.
+pub(crate) fn address(headers: &mut hyper::HeaderMap, endpoint: &Endpoint) {
+    headers.insert(HOST, endpoint.host.clone());
+    if !headers.contains_key(USER_AGENT) {
+        headers.insert(USER_AGENT, HeaderValue::from_static(crate::PRODUCT));
+    }
+}
+
+pub(crate) fn refuse(underway: &mut Underway, refusal: Refusal) -> HttpResponse {
     let answer = refusal.answer();
     underway.answered(answer.status().as_u16());
     answer
@@ -174,7 +184,7 @@ pub(crate) fn refusal(error: &CallError) -> Refusal {
 }
 
 /// The function's answer as the client gets it.
-fn answer(response: Response, method: &Method, request: &HttpRequest, mut underway: Underway) -> HttpResponse {
+pub(crate) fn answer(response: Response, method: &Method, head: &RequestHead, mut underway: Underway) -> HttpResponse {
     let Response { status, headers, body } = response;
     underway.answered(status.as_u16());
     let code = StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -182,7 +192,7 @@ fn answer(response: Response, method: &Method, request: &HttpRequest, mut underw
     let mut answer = HttpResponse::new(code);
     copy(&headers, answer.headers_mut());
     if !bodyless && !headers.contains_key(CONTENT_TYPE) {
-        let like = request.headers().get(actix_web::http::header::CONTENT_TYPE).cloned();
+        let like = head.headers().get(actix_web::http::header::CONTENT_TYPE).cloned();
         answer.headers_mut().insert(
             actix_web::http::header::CONTENT_TYPE,
             like.unwrap_or_else(|| AnswerValue::from_static("text/plain; charset=utf-8")),
@@ -197,7 +207,7 @@ fn answer(response: Response, method: &Method, request: &HttpRequest, mut underw
     answer.set_body(Answer { body, size, _underway: underway }).map_into_boxed_body()
 }
 
-fn copy(from: &hyper::HeaderMap, to: &mut AnswerHeaders) {
+pub(crate) fn copy(from: &hyper::HeaderMap, to: &mut AnswerHeaders) {
     for (name, value) in from {
         let name = AnswerName::from_bytes(name.as_str().as_bytes());
         if let (Ok(name), Ok(value)) = (name, AnswerValue::from_bytes(value.as_bytes())) {

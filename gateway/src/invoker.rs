@@ -4,7 +4,7 @@ use crate::counters::Counter;
 use crate::metrics::{FunctionMetrics, seconds};
 use crate::scaler::NoReplica;
 use crate::state::State;
-use forward::{Body, ForwardError, Limits, Pool, Response, Settings, Target, Upstream};
+use forward::{Body, ForwardError, Limits, Pool, Response, Settings, Switched, Target, Upstream};
 use hyper::Request;
 use hyper::header::HeaderValue;
 use prometheus::{Histogram, IntCounter};
@@ -138,13 +138,35 @@ impl Invoker {
         mut request: impl FnMut(&Endpoint) -> Option<Request<Body>>,
     ) -> Result<Response, CallError> {
         let limits = Limits { total: limit, ..Limits::default() };
+        self.reach(function, async |endpoint| endpoint.target.send(limits, || request(endpoint)).await).await
+    }
+
+    /// Calls a function that may switch the connection to `protocol`. The limit holds until its answer begins, and for
+    /// all of an answer in HTTP.
+    pub(crate) async fn switch(
+        &self,
+        function: &Rc<Function>,
+        limit: Duration,
+        protocol: &HeaderValue,
+        mut request: impl FnMut(&Endpoint) -> Request<Body>,
+    ) -> Result<Switched, CallError> {
+        let limits = Limits { total: limit, ..Limits::default() };
+        self.reach(function, async |endpoint| endpoint.target.switch(limits, protocol, request(endpoint)).await).await
+    }
+
+    /// Does an exchange with a replica, as soon as there is one that can be connected to.
+    async fn reach<T>(
+        &self,
+        function: &Rc<Function>,
+        mut exchange: impl AsyncFnMut(&Endpoint) -> Result<T, ForwardError>,
+    ) -> Result<T, CallError> {
         let mut current = Rc::clone(function);
         let mut settled = false;
         loop {
             if current.endpoints.is_empty() {
                 current = self.wait(current).await?;
             }
-            match current.send(limits, &mut request).await {
+            match current.try_each(&mut exchange).await {
                 Ok(response) => return Ok(response),
                 Err(error) if error.nothing_sent() && !settled => {
                     settled = true;
@@ -184,18 +206,17 @@ impl Invoker {
 
 impl Function {
     /// Tries the replicas, the least busy first, until one can be connected to.
-    async fn send(
+    async fn try_each<T>(
         &self,
-        limits: Limits,
-        request: &mut impl FnMut(&Endpoint) -> Option<Request<Body>>,
-    ) -> Result<Response, ForwardError> {
+        exchange: &mut impl AsyncFnMut(&Endpoint) -> Result<T, ForwardError>,
+    ) -> Result<T, ForwardError> {
         let first = self.least_busy();
         let count = self.endpoints.len();
         let mut tried = 0;
         loop {
             let endpoint = &self.endpoints[(first + tried) % count];
             tried += 1;
-            match endpoint.target.send(limits, || request(endpoint)).await {
+            match exchange(endpoint).await {
                 Err(error) if error.nothing_sent() && tried < count => {
                     tracing::debug!(function = %self.label, %error, "trying another replica");
                 }
@@ -219,6 +240,7 @@ impl Function {
     /// A call begins.
     pub(crate) fn begin(self: &Rc<Self>, invoker: &Rc<Invoker>) -> Underway {
         self.metrics.started.inc();
+        self.metrics.in_flight.inc();
         Underway { function: Rc::clone(self), invoker: Rc::clone(invoker), began: Instant::now(), code: CLIENT_GONE }
     }
 
@@ -261,6 +283,7 @@ impl Underway {
 
 impl Drop for Underway {
     fn drop(&mut self) {
+        self.function.metrics.in_flight.dec();
         self.function.ended(self.code, &self.invoker, self.began.elapsed());
     }
 }

@@ -20,6 +20,7 @@ mod delivery;
 mod function;
 mod invoker;
 mod scaler;
+mod upgrade;
 
 mod auth;
 mod system;

@@ -4,8 +4,8 @@
 //! go with it.
 
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use queue::Counts;
 use std::time::Duration;
@@ -17,6 +17,7 @@ const CODE: &str = "code";
 pub(crate) struct Metrics {
     registry: Registry,
     started: IntCounterVec,
+    in_flight: IntGaugeVec,
     total: IntCounterVec,
     seconds: HistogramVec,
     replicas: GaugeVec,
@@ -29,6 +30,7 @@ pub(crate) struct Metrics {
 /// One function's series, looked up once.
 pub(crate) struct FunctionMetrics {
     pub(crate) started: IntCounter,
+    pub(crate) in_flight: IntGauge,
     pub(crate) cold_waits: Histogram,
 }
 
@@ -50,6 +52,9 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
+        let in_flight = Opts::new("gateway_function_invocation_inflight", "Calls begun and not ended.");
+        let in_flight = IntGaugeVec::new(in_flight, &[FUNCTION])?;
+        registry.register(Box::new(in_flight.clone()))?;
         let replicas = GaugeVec::new(Opts::new("gateway_service_count", "Replicas wanted."), &[FUNCTION])?;
         registry.register(Box::new(replicas.clone()))?;
         Ok(Self {
@@ -64,6 +69,7 @@ impl Metrics {
             cold_waiting: gauge("gateway_cold_waiting", "Calls that wait for a replica.")?,
             queue_pending: gauge("gateway_queue_pending", "Asynchronous calls waiting or under way.")?,
             queue_dead: gauge("gateway_queue_dead", "Asynchronous calls given up.")?,
+            in_flight,
             replicas,
             registry,
         })
@@ -73,6 +79,7 @@ impl Metrics {
     pub(crate) fn function(&self, name: &str) -> FunctionMetrics {
         FunctionMetrics {
             started: self.started.with_label_values(&[name]),
+            in_flight: self.in_flight.with_label_values(&[name]),
             cold_waits: self.cold_waits.with_label_values(&[name]),
         }
     }
@@ -92,6 +99,7 @@ impl Metrics {
     pub(crate) fn forget(&self, name: &str) {
         // An error says that there was nothing to forget.
         self.started.remove_label_values(&[name]).unwrap_or_default();
+        self.in_flight.remove_label_values(&[name]).unwrap_or_default();
         self.cold_waits.remove_label_values(&[name]).unwrap_or_default();
         self.replicas.remove_label_values(&[name]).unwrap_or_default();
         for code in 100..1000_u16 {

@@ -93,6 +93,11 @@ pub(crate) fn panicked() -> Refusal {
     Refusal::Internal("the gateway failed on this request; its log says why".to_owned())
 }
 
+/// What a request gets on a thread that lacks what it serves with: a fault of the gateway.
+pub(crate) fn not_set_up() -> Refusal {
+    Refusal::Internal("the gateway's worker was not set up".to_owned())
+}
+
 /// Lets a panic end one request and nothing else.
 pub(crate) async fn survive(
     request: ServiceRequest,

@@ -1,8 +1,8 @@
 //! The routes that clients and functions see, the same on every listener.
 
+use crate::call::Scheme;
 use crate::invoker::Invoker;
 use crate::respond::{self, Refusal};
-use crate::state::State;
 use crate::{async_function, auth, function, system};
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
@@ -11,19 +11,21 @@ use daemon::Stop;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// The routes, for one thread.
+/// The routes, for one thread, which calls functions by `invoker`.
 pub(crate) fn routes(
-    state: &Arc<State>,
+    invoker: &Rc<Invoker>,
+    scheme: Scheme,
     stop: &Stop,
 ) -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = actix_web::Error, InitError = ()>
     + use<>,
 > {
     App::new()
-        .app_data(web::Data::from(Arc::clone(state)))
+        .app_data(web::Data::from(Arc::clone(invoker.state())))
         // What has no end of its own, such as a followed log, ends with the gateway.
         .app_data(web::Data::new(stop.clone()))
-        .app_data(Rc::new(Invoker::new(Arc::clone(state))))
+        .app_data(Rc::clone(invoker))
+        .app_data(scheme)
         .service(web::scope("/function").default_service(web::to(function::handle)))
         .service(web::scope("/async-function").default_service(web::to(async_function::handle)))
         .service(

@@ -1,13 +1,14 @@
 //! The listeners: the public one, the functions' (see `door`), and the private one with metrics.
 
+use crate::call::Scheme;
 use crate::config::{Config, ConfigError};
 use crate::counters::Counters;
 use crate::delivery::QueueWorker;
 use crate::door::{Door, DoorGuard, Doorway, door, set_unread};
-use crate::http::KEEP_ALIVE;
+use crate::http::Http;
 use crate::metrics::Metrics;
 use crate::respond::Refusal;
-use crate::routes::{healthz, not_found, routes};
+use crate::routes::{healthz, not_found};
 use crate::state::{Parts, State};
 use crate::tls::{self, TlsError};
 use crate::upkeep;
@@ -22,8 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long running calls may take to end once the gateway stops.
-const DRAIN: Duration = Duration::from_secs(60);
 /// Limits of the private listener.
 const PRIVATE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Clients that each thread of a listener serves, whatever the files this process may open.
@@ -118,7 +117,9 @@ impl Gateway {
         let private = serve_private(private, Arc::clone(&state))?;
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let clients = clients(files, state.config.workers * 2);
-        let public = serve(public, Arc::clone(&state), tls, clients, stop.clone())?;
+        let scheme = Scheme(if tls.is_some() { "https" } else { "http" });
+        let http = Http { state: Arc::clone(&state), stop: stop.clone(), scheme };
+        let public = serve(public, http.clone(), tls, clients)?;
         let handles = (public.handle(), private.handle());
         let (drained, is_drained) = oneshot::channel();
         let stopping = async {
@@ -130,7 +131,8 @@ impl Gateway {
         let doorway = async {
             // Calls that end may need other functions for it, so these are cut off last.
             let last = is_drained.map(drop);
-            let served = doorway.serve(Arc::clone(&state), stop.clone(), connections, last, DRAIN).await;
+            let http = Http { scheme: Scheme("http"), ..http };
+            let served = doorway.serve(http, connections, last, state.config.drain).await;
             drop(functions);
             handles.1.stop(false).await;
             served
@@ -176,26 +178,22 @@ fn clients(files: Option<u64>, threads: usize) -> usize {
 }
 
 /// Clients come in here.
-fn serve(
-    listener: TcpListener,
-    state: Arc<State>,
-    tls: Option<ServerConfig>,
-    clients: usize,
-    stop: Stop,
-) -> io::Result<Server> {
-    let config = state.config.clone();
-    let server = HttpServer::new(move || routes(&state, &stop))
-        .workers(config.workers)
-        .max_connections(clients)
-        .tcp_nodelay(true)
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(config.read_timeout)
-        .h1_allow_half_closed(false)
-        .shutdown_timeout(DRAIN.as_secs())
+fn serve(listener: TcpListener, http: Http, tls: Option<ServerConfig>, clients: usize) -> io::Result<Server> {
+    let server = Server::build()
+        .workers(http.state.config.workers)
+        .max_concurrent_connections(clients)
+        .shutdown_timeout(http.state.config.drain.as_secs())
         .disable_signals();
+    let draining = server.graceful_shutdown_signal();
+    let leaving = move || {
+        let draining = draining.clone();
+        async move { draining.notified().await }
+    };
     Ok(match tls {
-        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
-        None => server.listen(listener)?,
+        Some(tls) => {
+            server.listen("https", listener, move || http.service(leaving.clone()).rustls_0_23(tls.clone()))?
+        }
+        None => server.listen("http", listener, move || http.service(leaving.clone()).tcp())?,
     }
     .run())
 }

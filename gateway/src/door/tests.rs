@@ -1,6 +1,8 @@
 use super::*;
+use crate::call::Scheme;
 use crate::counters::Counters;
 use crate::metrics::Metrics;
+use crate::state::State;
 use crate::{Config, Parts};
 use provider::memory::MemoryProvider;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,7 +27,8 @@ async fn a_full_listener_serves_no_more_and_harms_no_other() {
     let _guards = (door.open(narrow, 1).unwrap(), door.open(wide, 9).unwrap());
     let (stopper, stop) = daemon::stop::pair();
     let last = stop.clone().stopped();
-    let serving = tokio::spawn(doorway.serve(state, stop, 2, last, Duration::from_millis(10)));
+    let http = Http { state, stop, scheme: Scheme("http") };
+    let serving = tokio::spawn(doorway.serve(http, 2, last, Duration::from_millis(10)));
 
     let mut first = TcpStream::connect(to_narrow).await.unwrap();
     first.write_all(GET).await.unwrap();

@@ -1,14 +1,12 @@
 //! The threads that serve the door's connections, as actix's workers serve the public listener's.
 
-use crate::http::http;
-use crate::state::State;
+use crate::http::Http;
+use actix_http::Protocol;
 use actix_service::{Service, ServiceFactory};
-use daemon::Stop;
 use std::cell::RefCell;
 use std::io;
 use std::net::TcpStream;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -39,21 +37,21 @@ struct Thread {
 
 impl Threads {
     /// Starts as many as the public listener has.
-    pub(super) fn start(state: &Arc<State>, stop: &Stop) -> io::Result<Self> {
+    pub(super) fn start(http: &Http) -> io::Result<Self> {
         let cut = CancellationToken::new();
         let start = |number| {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             // Bounded by the permits that come with the connections.
             let (connections, accepted) = mpsc::unbounded_channel();
             let (ends, ended) = oneshot::channel();
-            let (state, stop, cut) = (Arc::clone(state), stop.clone(), cut.clone());
+            let (http, cut) = (http.clone(), cut.clone());
             std::thread::Builder::new().name(format!("door-{number}")).spawn(move || {
-                run(&runtime, &state, &stop, accepted, &cut);
+                run(&runtime, &http, accepted, &cut);
                 ends.send(()).unwrap_or_default();
             })?;
             Ok(Thread { connections, ended })
         };
-        let threads = (0..state.config.workers.max(1)).map(start).collect::<io::Result<_>>()?;
+        let threads = (0..http.state.config.workers.max(1)).map(start).collect::<io::Result<_>>()?;
         Ok(Self { threads, next: AtomicUsize::new(0), cut })
     }
 
@@ -78,18 +76,12 @@ impl Threads {
     }
 }
 
-fn run(
-    runtime: &Runtime,
-    state: &Arc<State>,
-    stop: &Stop,
-    mut accepted: mpsc::UnboundedReceiver<Accepted>,
-    cut: &CancellationToken,
-) {
+fn run(runtime: &Runtime, http: &Http, mut accepted: mpsc::UnboundedReceiver<Accepted>, cut: &CancellationToken) {
     let serving = async {
         // actix asks which signal is a connection's own while it takes the connection.
         let closed = Rc::new(RefCell::new(CancellationToken::new()));
         let asked = Rc::clone(&closed);
-        let factory = http(state, stop, move || asked.borrow().clone().cancelled_owned());
+        let factory = http.service(move || asked.borrow().clone().cancelled_owned());
         let Ok(service) = factory.new_service(()).await else {
             return tracing::error!("a thread of the door cannot be set up: functions may not reach the gateway");
         };
@@ -101,9 +93,11 @@ fn run(
             };
             let Some(Accepted { stream, closed: own, _room }) = next else { break };
             let peer = stream.peer_addr().ok();
+            // actix does this for what it accepts itself.
+            stream.set_nodelay(true).unwrap_or_default();
             let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { continue };
             *closed.borrow_mut() = own;
-            let connection = service.call((stream, peer));
+            let connection = service.call((stream, Protocol::Http1, peer));
             connections.spawn_local(async move {
                 let _room = _room;
                 connection.await.unwrap_or_else(|error| tracing::debug!(%error, "a function's connection broke off"));

@@ -11,5 +11,7 @@ mod refusals;
 mod scaling;
 mod stage;
 mod stopping;
+mod streams;
 mod system;
 mod tls;
+mod upgrades;
