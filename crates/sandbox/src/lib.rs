@@ -19,6 +19,7 @@ pub mod helper;
 
 pub mod cgroup;
 pub mod confine;
+pub mod egress;
 pub mod seccomp;
 pub mod uids;
 #[cfg(test)]
