@@ -31,7 +31,7 @@ pub(super) fn enter(platform: &OwnedFd, spec: &Spec, sources: Option<Sources>, g
     if let (true, Some(rules)) = (spec.level > Level::None, &spec.files) {
         confine::landlock(rules).map_err(|error| Failure::because("restrict files and ports", error.to_string()))?;
     }
-    if let Some(filter) = &spec.seccomp {
+    if let (true, Some(filter)) = (spec.level > Level::None, &spec.seccomp) {
         seccomp::apply(filter).map_err(|error| Failure::because("load the system call filter", error.to_string()))?;
     }
     program.map_or(Ok(()), |program| Err(program.run()))
