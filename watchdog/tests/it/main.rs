@@ -6,5 +6,6 @@ mod ends;
 mod files;
 mod forking;
 mod http;
+mod real;
 mod under_test;
 mod websocket;
