@@ -6,6 +6,7 @@
 use super::SeccompError;
 use crate::Level;
 use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+use std::collections::BTreeMap;
 
 /// The flags of `clone` and `unshare` that make namespaces.
 const NAMESPACES: u64 = (libc::CLONE_NEWNS
@@ -23,29 +24,35 @@ const PERSONALITIES: [u64; 5] = [0, 0x8, 0x20000, 0x20008, 0xffff_ffff];
 const SOCKET_TYPE: u64 = 0xf;
 
 /// The calls with rules: a call goes through where one of its rules holds.
-pub(super) fn rules(level: Level) -> Result<Vec<(i64, Vec<SeccompRule>)>, SeccompError> {
-    let mut rules = vec![
+pub(super) fn rules(level: Level) -> Result<BTreeMap<i64, Vec<SeccompRule>>, SeccompError> {
+    let mut rules = BTreeMap::from([
         (libc::SYS_clone, vec![rule([none_of(0, NAMESPACES)?])?]),
         (libc::SYS_unshare, vec![rule([none_of(0, NAMESPACES | TIME_NAMESPACE)?])?]),
         (libc::SYS_personality, PERSONALITIES.iter().map(|value| rule([is(0, *value)?])).collect::<Result<_, _>>()?),
         // Both put characters into the input of a terminal, which a shell outside would then run.
         (libc::SYS_ioctl, vec![rule([is_not(1, libc::TIOCSTI)?, is_not(1, libc::TIOCLINUX)?])?]),
         (libc::SYS_socket, sockets()?),
-    ];
-    // Landlock does not see the connection that is opened by sending to it.
-    let fast_open = libc::MSG_FASTOPEN as u64;
-    let process: [(i64, SeccompCondition); 4] = [
-        (libc::SYS_sendto, none_of(3, fast_open)?),
-        (libc::SYS_sendmsg, none_of(2, fast_open)?),
-        (libc::SYS_sendmmsg, none_of(3, fast_open)?),
-        // Another process of the same user would get its limits from here.
-        (libc::SYS_prlimit64, is(0, 0)?),
-    ];
-    for (call, condition) in process {
-        let conditions = if level <= Level::Process { vec![rule([condition])?] } else { Vec::new() };
-        rules.push((call, conditions));
+    ]);
+    if level <= Level::Process {
+        // Landlock does not see the connection that is opened by sending to it.
+        let fast_open = libc::MSG_FASTOPEN as u64;
+        rules.extend([
+            (libc::SYS_sendto, vec![rule([none_of(3, fast_open)?])?]),
+            (libc::SYS_sendmsg, vec![rule([none_of(2, fast_open)?])?]),
+            (libc::SYS_sendmmsg, vec![rule([none_of(3, fast_open)?])?]),
+            // Another process of the same user would get its limits from here.
+            (libc::SYS_prlimit64, vec![rule([is(0, 0)?])?]),
+        ]);
     }
     Ok(rules)
+}
+
+/// The calls that have no rules at this level, but have some below.
+pub(super) fn allowed(level: Level) -> &'static [i64] {
+    match level {
+        Level::None | Level::Process => &[],
+        Level::Userns | Level::Full => &[libc::SYS_sendto, libc::SYS_sendmsg, libc::SYS_sendmmsg, libc::SYS_prlimit64],
+    }
 }
 
 /// Unix sockets; IP sockets for TCP and UDP; netlink for routes and addresses, which C libraries read. No raw and

@@ -10,14 +10,11 @@ pub(super) fn allowed() -> impl Iterator<Item = i64> {
     EVERYWHERE.iter().chain(OLD).chain(NEW).copied()
 }
 
-/// The calls that are answered as if the kernel had them not: `clone3`, whose flags a filter cannot see, so that C
-/// libraries take `clone`; and all that came after this list, for which programs have another way.
-pub(super) fn absent() -> impl Iterator<Item = i64> {
-    std::iter::once(libc::SYS_clone3).chain(AFTER_LAST..AFTER_LAST + 128)
-}
-
-/// The first number that no call known here has (Linux 6.18 ends before it).
-const AFTER_LAST: i64 = 470;
+/// The first number that no call known here has (Linux 6.18 ends before it). Calls from here on are answered as if the
+/// kernel had them not, as is `clone3`, whose flags a filter cannot see: programs have an older way.
+pub(super) const AFTER_LAST: u32 = 470;
+/// The bit that numbers of the x32 ABI have set.
+pub(super) const X32: u32 = 0x4000_0000;
 
 #[rustfmt::skip]
 const EVERYWHERE: &[i64] = &[

@@ -212,3 +212,61 @@ fn damaged_bytes_are_refused() {
     long[..8].fill(0xff);
     assert!(matches!(apply(&long), Err(SeccompError::Damaged)));
 }
+
+/// What the kernel would answer: the few instructions that filters here are made of, on what it shows a filter.
+fn answer(program: &[sock_filter], abi: u32, number: u32, arguments: [u64; 6]) -> u32 {
+    let mut shown = vec![number, abi, 0, 0];
+    shown.extend(arguments.iter().flat_map(|argument| [*argument as u32, (argument >> 32) as u32]));
+    let (mut at, mut value) = (0, 0);
+    loop {
+        let sock_filter { code, jt, jf, k } = program[at];
+        at += 1;
+        let jump = |holds: bool| at + usize::from(if holds { jt } else { jf });
+        match code {
+            0x20 => value = shown[k as usize / 4],
+            0x54 => value &= k,
+            0x05 => at += k as usize,
+            0x15 => at = jump(value == k),
+            0x25 => at = jump(value > k),
+            0x35 => at = jump(value >= k),
+            0x06 => return k,
+            code => panic!("{code:#x} is not among them"),
+        }
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn every_number_gets_the_answer_that_the_lists_give_it() {
+    const OWN: u32 = 0xc000_003e;
+    let (allowed, refused, absent) = (0x7fff_0000, 0x0005_0000 | libc::EPERM as u32, 0x0005_0000 | libc::ENOSYS as u32);
+    let none = [0; 6];
+    for level in [Level::Full, Level::Userns, Level::Process] {
+        let filter = instructions(&program(level).unwrap()).unwrap();
+        let listed: Vec<_> = calls::allowed().chain(arguments::allowed(level).iter().copied()).collect();
+        let by_arguments = arguments::rules(level).unwrap();
+        for number in (0..2048).chain([u32::MAX, u32::MAX - 1, calls::X32, calls::X32 + 39, calls::X32 - 1]) {
+            let call = i64::from(number);
+            if by_arguments.contains_key(&call) {
+                assert!(!listed.contains(&call), "{number}");
+                continue;
+            }
+            let expected = match number {
+                _ if listed.contains(&call) => allowed,
+                _ if call == libc::SYS_clone3 => absent,
+                470..0x4000_0000 => absent,
+                _ => refused,
+            };
+            assert_eq!(answer(&filter, OWN, number, none), expected, "{number} at {level}");
+            assert_eq!(answer(&filter, 0x4000_0003, number, none), 0x8000_0000, "{number} of i386");
+        }
+        let ask = |call: i64, arguments: [u64; 6]| answer(&filter, OWN, call as u32, arguments);
+        assert_eq!(ask(libc::SYS_ioctl, [0, 0x5401, 0, 0, 0, 0]), allowed);
+        assert_eq!(ask(libc::SYS_ioctl, [0, libc::TIOCSTI | 1 << 40, 0, 0, 0, 0]), refused);
+        assert_eq!(ask(libc::SYS_clone, [0x0011_0000 | 17, 0, 0, 0, 0, 0]), allowed);
+        assert_eq!(ask(libc::SYS_clone, [libc::CLONE_NEWUSER as u64, 0, 0, 0, 0, 0]), refused);
+        let fast_open = [3, 0, 0, libc::MSG_FASTOPEN as u64 | 1 << 33, 0, 0];
+        assert_eq!(ask(libc::SYS_sendto, fast_open), if level == Level::Process { refused } else { allowed });
+        assert_eq!(ask(libc::SYS_sendto, none), allowed);
+    }
+}
