@@ -1,5 +1,6 @@
-//! Version 1 for real, as root. Of version 2 only the files: a folder stands in for the tree, so what is written and
-//! read is shown here, and not that a kernel obeys.
+//! Version 1 for real, as root; of version 2 for real what needs no controllers: killing, counting processor time,
+//! removing. For the rest of version 2 a folder stands in for the tree: what is written and read is shown here, and not
+//! that a kernel obeys.
 
 use super::*;
 use crate::within::{python, run, skip};
@@ -155,6 +156,24 @@ fn what_an_earlier_process_left_is_found_kept_or_cleared() {
     eventually(|| adopted.remove().unwrap() == Removal::Done);
     next.close().unwrap();
     assert!(adopted.procs_files().iter().all(|file| !file.ancestors().nth(2).unwrap().exists()));
+}
+
+#[test]
+fn a_group_of_version_2_is_killed_at_once_and_removed() {
+    const TEST: &str = "a_group_of_version_2_is_killed_at_once_and_removed";
+    let root = [ROOT.into(), Path::new(ROOT).join("unified")].into_iter().find(|root| v2::is_there(root));
+    let folder = root.map(|root| root.join(format!("crema-test-{}", std::process::id())));
+    let Some(folder) = folder.filter(|folder| std::fs::create_dir(folder).is_ok()) else {
+        return skip(TEST, "no group of version 2 can be made here");
+    };
+    let cgroup = Cgroup { folders: group::Folders::V2(folder.clone()) };
+    let mut shell = start(&cgroup, Command::new("sh").args(["-c", "sleep 1000 & sleep 1000 & wait"]));
+    eventually(|| content(&folder, "cgroup.procs").lines().count() == 3);
+    assert_eq!(cgroup.remove().unwrap(), Removal::Busy);
+    assert!(cgroup.cpu_time().unwrap().is_some_and(|time| time > Duration::ZERO));
+    cgroup.kill_all().unwrap();
+    assert!(!shell.wait().unwrap().success());
+    eventually(|| cgroup.remove().unwrap() == Removal::Done);
 }
 
 #[test]
