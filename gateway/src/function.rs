@@ -23,9 +23,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tracing::{Instrument, Span};
 
-/// When it is worth trying again what could not be reached.
+/// When it is worth trying again what could not be reached, or has too many waiting.
 const SOON: Duration = Duration::from_secs(1);
-/// The same for a function that is in trouble or has too many waiting.
+/// The same for a function that is in trouble.
 const LATER: Duration = Duration::from_secs(5);
 
 /// Serves one call. A panic ends this call and nothing else.
@@ -164,6 +164,7 @@ pub(crate) fn refusal(error: &CallError) -> Refusal {
     match error {
         CallError::NoReplica(NoReplica::Gone(_)) => Refusal::NotFound(text),
         CallError::NoReplica(NoReplica::TooLate { .. }) => Refusal::GatewayTimeout(text),
+        CallError::NoReplica(NoReplica::TooMany { .. }) => Refusal::Unavailable { text, retry_after: Some(SOON) },
         CallError::NoReplica(_) => Refusal::Unavailable { text, retry_after: Some(LATER) },
         CallError::Forward { error: ForwardError { reason, .. }, function } => {
             let logs = format!("{text}; see `faas-cli logs {}`", function.name());

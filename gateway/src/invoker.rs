@@ -8,7 +8,7 @@ use forward::{Body, ForwardError, Limits, Pool, Response, Settings, Switched, Ta
 use hyper::Request;
 use hyper::header::HeaderValue;
 use prometheus::{Histogram, IntCounter};
-use provider::{Address, FunctionReplicas, ReplicaTable};
+use provider::{Address, FunctionReplicas, ReplicaTable, Replicas};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -36,7 +36,7 @@ pub(crate) struct Invoker {
     state: Arc<State>,
     pool: Pool,
     table: RefCell<ReplicaTable>,
-    known: RefCell<Arc<HashMap<FunctionName, Arc<FunctionReplicas>>>>,
+    known: RefCell<Replicas>,
     /// By the name as callers write it. Holds deployed functions only, so it does not grow with what is asked for.
     functions: RefCell<HashMap<Box<str>, Rc<Function>>>,
 }
@@ -182,7 +182,8 @@ impl Invoker {
     async fn wait(&self, mut function: Rc<Function>) -> Result<Rc<Function>, CallError> {
         for _ in 0..WAITS {
             let began = Instant::now();
-            let waited = self.state.scaler.ready(&function.name, &self.state.metrics).await;
+            let starts = &function.metrics.cold_starts;
+            let waited = self.state.scaler.ready(&function.name, &self.state.metrics, starts).await;
             function.metrics.cold_waits.observe(seconds(began.elapsed()));
             waited?;
             function = self.function(&function.label).ok_or_else(|| NoReplica::Gone(function.name.clone()))?;

@@ -12,6 +12,9 @@ use std::time::Duration;
 
 const FUNCTION: &str = "function_name";
 const CODE: &str = "code";
+/// Waits for a replica take from a millisecond (a process) to what `scale_wait` allows.
+const COLD_SECONDS: [f64; 16] =
+    [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// All series.
 pub(crate) struct Metrics {
@@ -21,6 +24,7 @@ pub(crate) struct Metrics {
     total: IntCounterVec,
     seconds: HistogramVec,
     replicas: GaugeVec,
+    cold_starts: IntCounterVec,
     cold_waits: HistogramVec,
     pub(crate) cold_waiting: IntGauge,
     queue_pending: IntGauge,
@@ -31,6 +35,7 @@ pub(crate) struct Metrics {
 pub(crate) struct FunctionMetrics {
     pub(crate) started: IntCounter,
     pub(crate) in_flight: IntGauge,
+    pub(crate) cold_starts: IntCounter,
     pub(crate) cold_waits: Histogram,
 }
 
@@ -52,6 +57,10 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
+        let cold_waits = "How long calls waited because no replica was ready.";
+        let cold_waits = HistogramOpts::new("gateway_cold_wait_seconds", cold_waits).buckets(COLD_SECONDS.into());
+        let cold_waits = HistogramVec::new(cold_waits, &[FUNCTION])?;
+        registry.register(Box::new(cold_waits.clone()))?;
         let in_flight = Opts::new("gateway_function_invocation_inflight", "Calls begun and not ended.");
         let in_flight = IntGaugeVec::new(in_flight, &[FUNCTION])?;
         registry.register(Box::new(in_flight.clone()))?;
@@ -61,11 +70,8 @@ impl Metrics {
             started: counter("gateway_function_invocation_started", "Calls begun.", &[FUNCTION])?,
             total: counter("gateway_function_invocation_total", "Calls ended.", &[FUNCTION, CODE])?,
             seconds: histogram("gateway_functions_seconds", "How long calls took.", &[FUNCTION, CODE])?,
-            cold_waits: histogram(
-                "gateway_cold_wait_seconds",
-                "How long calls waited because no replica was ready.",
-                &[FUNCTION],
-            )?,
+            cold_starts: counter("gateway_cold_starts_total", "Starts from zero that a call asked for.", &[FUNCTION])?,
+            cold_waits,
             cold_waiting: gauge("gateway_cold_waiting", "Calls that wait for a replica.")?,
             queue_pending: gauge("gateway_queue_pending", "Asynchronous calls waiting or under way.")?,
             queue_dead: gauge("gateway_queue_dead", "Asynchronous calls given up.")?,
@@ -80,6 +86,7 @@ impl Metrics {
         FunctionMetrics {
             started: self.started.with_label_values(&[name]),
             in_flight: self.in_flight.with_label_values(&[name]),
+            cold_starts: self.cold_starts.with_label_values(&[name]),
             cold_waits: self.cold_waits.with_label_values(&[name]),
         }
     }
@@ -100,6 +107,7 @@ impl Metrics {
         // An error says that there was nothing to forget.
         self.started.remove_label_values(&[name]).unwrap_or_default();
         self.in_flight.remove_label_values(&[name]).unwrap_or_default();
+        self.cold_starts.remove_label_values(&[name]).unwrap_or_default();
         self.cold_waits.remove_label_values(&[name]).unwrap_or_default();
         self.replicas.remove_label_values(&[name]).unwrap_or_default();
         for code in 100..1000_u16 {

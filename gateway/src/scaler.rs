@@ -1,6 +1,7 @@
 //! Makes replicas for calls that find none: one wish however many wait, and not too many wait.
 
 use crate::metrics::Metrics;
+use prometheus::IntCounter;
 use provider::{FunctionReplicas, Provider, ProviderError, ReplicaTable};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,34 +68,55 @@ impl Scaler {
         Self { provider, table, limit, max_waiting, cold: Mutex::default() }
     }
 
-    /// Waits until a replica is ready, wishing for one if none is wanted yet.
-    pub(crate) async fn ready(&self, name: &FunctionName, metrics: &Metrics) -> Result<(), NoReplica> {
-        let mut table = self.table.clone();
-        let waiting = self.enter(name, metrics)?;
+    /// Waits until a replica is ready, wishing for one if none is wanted yet, which `starts` counts. Whoever waits is
+    /// woken by the table.
+    pub(crate) async fn ready(
+        &self,
+        name: &FunctionName,
+        metrics: &Metrics,
+        starts: &IntCounter,
+    ) -> Result<(), NoReplica> {
         let deadline = Instant::now() + self.limit;
-        // Whoever comes first wishes. Should its client leave, the next one takes over.
-        let wish = waiting.wish.get_or_init(|| self.wish(name));
-        match timeout_at(deadline, wish).await {
-            Ok(Ok(())) => {}
-            Ok(Err(reason)) => {
-                return Err(NoReplica::NotStarted { name: name.clone(), reason: Arc::clone(reason) });
+        loop {
+            let waiting = self.enter(name, metrics)?;
+            // Whoever comes first wishes. Should its client leave, the next one takes over.
+            let wish = waiting.wish.get_or_init(|| self.wish(name, starts));
+            let mut table = self.table.clone();
+            tokio::select! {
+                biased;
+                // The wish may take longer to be kept on disk than the replica takes to start.
+                _ = table.wait_for(name, ready_or_gone) => return self.arrived(name),
+                wished = timeout_at(deadline, wish) => match wished {
+                    Ok(Ok(())) => {}
+                    Ok(Err(reason)) => {
+                        return Err(NoReplica::NotStarted { name: name.clone(), reason: Arc::clone(reason) });
+                    }
+                    Err(_) => return Err(NoReplica::TooLate { name: name.clone(), limit: self.limit }),
+                },
             }
-            Err(_) => return Err(NoReplica::TooLate { name: name.clone(), limit: self.limit }),
-        }
-        let ready_or_gone = |function: Option<&FunctionReplicas>| function.is_none_or(|known| !known.ready.is_empty());
-        let patience = Instant::now() + TROUBLE_WAIT;
-        if patience < deadline {
-            if timeout_at(patience, table.wait_for(name, ready_or_gone)).await.is_ok() {
+            if !self.wait(name, deadline).await {
                 return self.arrived(name);
             }
-            let ready_or_trouble = |function: Option<&FunctionReplicas>| {
-                ready_or_gone(function) || function.is_some_and(|known| known.trouble.is_some())
-            };
-            drop(timeout_at(deadline, table.wait_for(name, ready_or_trouble)).await);
-        } else {
-            drop(timeout_at(deadline, table.wait_for(name, ready_or_gone)).await);
         }
-        self.arrived(name)
+    }
+
+    /// Waits for what was wished for. `true` when it is not wanted any more, so that it must be wished for again.
+    async fn wait(&self, name: &FunctionName, deadline: Instant) -> bool {
+        let mut table = self.table.clone();
+        let (mut wanted, mut unwanted) = (false, false);
+        let patience = Instant::now() + TROUBLE_WAIT;
+        let mut over = |function: Option<&FunctionReplicas>, patient: bool| {
+            let desired = function.map_or(0, |known| known.desired);
+            wanted |= desired > 0;
+            unwanted = wanted && desired == 0 && !ready_or_gone(function);
+            let trouble = !patient && function.is_some_and(|known| known.trouble.is_some());
+            ready_or_gone(function) || trouble || unwanted
+        };
+        let patient = table.wait_for(name, |function| over(function, true));
+        if timeout_at(patience.min(deadline), patient).await.is_err() && patience < deadline {
+            drop(timeout_at(deadline, table.wait_for(name, |function| over(function, false))).await);
+        }
+        unwanted
     }
 
     /// What the wait led to.
@@ -107,13 +129,14 @@ impl Scaler {
         }
     }
 
-    async fn wish(&self, name: &FunctionName) -> Result<(), Arc<ProviderError>> {
+    async fn wish(&self, name: &FunctionName, starts: &IntCounter) -> Result<(), Arc<ProviderError>> {
         let Some(function) = self.table.get(name) else { return Ok(()) };
         if function.desired > 0 {
             return Ok(());
         }
         let at_least = function.at_least.max(1);
         tracing::info!(function = %name, replicas = at_least, "scaling from zero");
+        starts.inc();
         self.provider.scale(name, at_least).await.map_err(|error| {
             tracing::error!(function = %name, error = &error as &dyn std::error::Error, "scaling from zero failed");
             Arc::new(error)
@@ -130,6 +153,11 @@ impl Scaler {
         metrics.cold_waiting.inc();
         Ok(Waiting { scaler: self, metrics, name, wish: Arc::clone(&entry.wish) })
     }
+}
+
+/// Whether waiting for a function is over.
+fn ready_or_gone(function: Option<&FunctionReplicas>) -> bool {
+    function.is_none_or(|known| !known.ready.is_empty())
 }
 
 impl Drop for Waiting<'_> {

@@ -2,10 +2,9 @@
 
 use crate::state::State;
 use daemon::Stop;
-use std::collections::HashSet;
+use provider::Replicas;
 use std::sync::Arc;
 use std::time::Duration;
-use wire::FunctionName;
 
 /// How often counters that changed are saved: a kill may lose as much.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -33,18 +32,20 @@ pub(crate) async fn save_counters(state: Arc<State>, mut stop: Stop) {
 /// Keeps `gateway_service_count` right and forgets deleted functions, until the gateway stops.
 pub(crate) async fn follow_table(state: Arc<State>, mut stop: Stop) {
     let mut table = state.provider.replicas();
-    let mut known: HashSet<FunctionName> = HashSet::new();
+    let mut known = Replicas::default();
     loop {
         let now = table.refreshed().unwrap_or_else(|| table.snapshot());
         for (name, function) in now.iter() {
-            state.metrics.replicas(&name.to_string()).set(f64::from(function.desired));
+            // One function changes at a time, of hundreds.
+            if !known.get(name).is_some_and(|before| Arc::ptr_eq(before, function)) {
+                state.metrics.replicas(&name.to_string()).set(f64::from(function.desired));
+            }
         }
-        for gone in known.iter().filter(|name| !now.contains_key(*name)) {
+        for gone in known.keys().filter(|name| !now.contains_key(*name)) {
             state.metrics.forget(&gone.to_string());
             state.counters.forget(gone);
         }
-        known = now.keys().cloned().collect();
-        drop(now);
+        known = now;
         tokio::select! {
             alive = table.changed() => if !alive { return },
             () = stop.wait() => return,

@@ -17,7 +17,7 @@ pub mod suite;
 
 pub use door::Door;
 pub use error::ProviderError;
-pub use replicas::{Address, FunctionReplicas, Replica, ReplicaTable, TableWriter};
+pub use replicas::{Address, FunctionReplicas, Replica, ReplicaTable, Replicas, TableWriter};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;

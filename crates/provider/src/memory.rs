@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use state::{Function, Space, State};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -36,6 +37,8 @@ pub struct Script {
     pub trouble: Option<String>,
     /// Scaling fails with this text.
     pub refuses_to_scale: Option<String>,
+    /// How long after replicas are ready a scaling returns, as on a slow disk.
+    pub slow_to_keep: Duration,
 }
 
 impl Default for Script {
@@ -49,7 +52,7 @@ impl Script {
     /// As many as wanted, at `address`.
     #[must_use]
     pub const fn at(address: Address) -> Self {
-        Self { address, at_most: u32::MAX, trouble: None, refuses_to_scale: None }
+        Self { address, at_most: u32::MAX, trouble: None, refuses_to_scale: None, slow_to_keep: Duration::ZERO }
     }
 }
 
@@ -58,6 +61,7 @@ impl Script {
 pub struct MemoryProvider {
     images: Option<BTreeSet<String>>,
     pace: Duration,
+    begun: AtomicU32,
     table: TableWriter,
     /// Held for a few map operations, never across an await.
     state: Mutex<State>,
@@ -77,13 +81,31 @@ impl MemoryProvider {
         let namespace = Namespace { name: DEFAULT_NAMESPACE.to_owned(), labels: mark(), annotations: mark() };
         let space = Space { namespace, ..Space::default() };
         let state = State { spaces: [(DEFAULT_NAMESPACE.to_owned(), space)].into(), ..State::default() };
-        Self { images: None, pace: Duration::ZERO, table: TableWriter::default(), state: Mutex::new(state) }
+        Self {
+            images: None,
+            pace: Duration::ZERO,
+            begun: AtomicU32::new(0),
+            table: TableWriter::default(),
+            state: Mutex::new(state),
+        }
     }
 
     /// A provider that has these images only.
     #[must_use]
     pub fn with_images<'a>(images: impl IntoIterator<Item = &'a str>) -> Self {
         Self { images: Some(images.into_iter().map(str::to_owned).collect()), ..Self::new() }
+    }
+
+    /// How many deployments, updates and removals have begun.
+    #[must_use]
+    pub fn begun(&self) -> u32 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// What every deployment, update and removal begins with.
+    async fn begin(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(self.pace).await;
     }
 
     /// Makes every deployment, update and removal take so long.
@@ -184,7 +206,7 @@ impl Provider for MemoryProvider {
     }
 
     async fn deploy(&self, mut deployment: FunctionDeployment) -> Result<Deployed> {
-        tokio::time::sleep(self.pace).await;
+        self.begin().await;
         let mut state = self.state();
         let check::Checked { name, at_least, .. } = self.check(&state, &deployment)?;
         let space = state.space(name.namespace())?;
@@ -201,7 +223,7 @@ impl Provider for MemoryProvider {
     }
 
     async fn update(&self, mut deployment: FunctionDeployment) -> Result<Deployed> {
-        tokio::time::sleep(self.pace).await;
+        self.begin().await;
         let mut state = self.state();
         let name = check::deployment(&deployment)?.name;
         state.function(&name)?;
@@ -219,7 +241,7 @@ impl Provider for MemoryProvider {
     }
 
     async fn delete(&self, name: &FunctionName, _purge: bool) -> Result<()> {
-        tokio::time::sleep(self.pace).await;
+        self.begin().await;
         let mut state = self.state();
         state.function(name)?;
         state.space(name.namespace())?.functions.remove(name.name());
@@ -228,14 +250,20 @@ impl Provider for MemoryProvider {
     }
 
     async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<()> {
-        let mut state = self.state();
-        state.function(name)?;
-        *state.scalings.entry(name.clone()).or_default() += 1;
-        if let Some(why) = state.scripts.get(name).and_then(|script| script.refuses_to_scale.clone()) {
-            return Err(ProviderError::failed(format!("scaling {name}"), why));
-        }
-        state.function(name)?.desired = replicas;
-        self.publish(&state, name);
+        let slow_to_keep = {
+            let mut state = self.state();
+            state.function(name)?;
+            *state.scalings.entry(name.clone()).or_default() += 1;
+            let script = state.scripts.get(name);
+            if let Some(why) = script.and_then(|script| script.refuses_to_scale.clone()) {
+                return Err(ProviderError::failed(format!("scaling {name}"), why));
+            }
+            let slow_to_keep = script.map_or(Duration::ZERO, |script| script.slow_to_keep);
+            state.function(name)?.desired = replicas;
+            self.publish(&state, name);
+            slow_to_keep
+        };
+        tokio::time::sleep(slow_to_keep).await;
         Ok(())
     }
 

@@ -62,11 +62,12 @@ pub struct FunctionReplicas {
     pub trouble: Option<String>,
 }
 
-type Table = Arc<HashMap<FunctionName, Arc<FunctionReplicas>>>;
+/// All functions as they are at one moment. Each change makes another one, so what it holds is shared.
+pub type Replicas = Arc<HashMap<Arc<FunctionName>, Arc<FunctionReplicas>>>;
 
 /// The live view. Cheap to clone; reading never blocks on the provider.
 #[derive(Clone, Debug)]
-pub struct ReplicaTable(watch::Receiver<Table>);
+pub struct ReplicaTable(watch::Receiver<Replicas>);
 
 impl ReplicaTable {
     /// What is known of a function; `None` when none of that name is deployed.
@@ -77,12 +78,12 @@ impl ReplicaTable {
 
     /// All of it, as it is now.
     #[must_use]
-    pub fn snapshot(&self) -> Table {
+    pub fn snapshot(&self) -> Replicas {
         Arc::clone(&self.0.borrow())
     }
 
     /// All of it, when it changed since this was last asked; asking costs next to nothing.
-    pub fn refreshed(&mut self) -> Option<Table> {
+    pub fn refreshed(&mut self) -> Option<Replicas> {
         // An error means that the provider is gone: its last word stands.
         let same = matches!(self.0.has_changed(), Ok(false));
         (!same).then(|| Arc::clone(&self.0.borrow_and_update()))
@@ -105,11 +106,11 @@ impl ReplicaTable {
 
 /// The provider's side of the table.
 #[derive(Debug)]
-pub struct TableWriter(watch::Sender<Table>);
+pub struct TableWriter(watch::Sender<Replicas>);
 
 impl Default for TableWriter {
     fn default() -> Self {
-        Self(watch::Sender::new(Table::default()))
+        Self(watch::Sender::new(Replicas::default()))
     }
 }
 
@@ -126,7 +127,11 @@ impl TableWriter {
             if table.get(name).is_some_and(|old| **old == replicas) {
                 return false;
             }
-            Arc::make_mut(table).insert(name.clone(), Arc::new(replicas));
+            let table = Arc::make_mut(table);
+            match table.get_mut(name) {
+                Some(known) => *known = Arc::new(replicas),
+                None => drop(table.insert(Arc::new(name.clone()), Arc::new(replicas))),
+            }
             true
         });
     }

@@ -30,6 +30,48 @@ async fn two_hundred_callers_start_one_replica() {
         assert_eq!(status.unwrap(), 200);
     }
     assert_eq!((stage.provider.scalings(&name) - before, function.count()), (1, 200));
+    let metrics = stage.scrape().await;
+    for line in [
+        r#"gateway_cold_starts_total{function_name="f.openfaas-fn"} 1"#,
+        r#"gateway_cold_wait_seconds_count{function_name="f.openfaas-fn"} 200"#,
+        r#"gateway_cold_wait_seconds_bucket{function_name="f.openfaas-fn",le="0.008"}"#,
+        "gateway_cold_waiting 0",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_goes_on_when_the_replica_is_ready_and_not_when_the_wish_is_on_disk() {
+    let stage = Stage::new().await;
+    let function = Function::ok().await;
+    let slow_to_keep = Duration::from_secs(3600);
+    stage.script("f", Script { slow_to_keep, ..Script::at(Address::Tcp(function.address)) });
+    stage.deploy("f", [].into()).await;
+    let name = "f".parse().unwrap();
+    drop(tokio::time::timeout(Duration::from_millis(1), stage.provider.scale(&name, 0)).await);
+    assert_eq!(stage.get("/function/f").await.status, 200);
+    assert_eq!(stage.provider.replicas().get(&name).unwrap().desired, 1);
+}
+
+#[tokio::test]
+async fn what_is_scaled_to_zero_under_a_waiting_call_is_started_again() {
+    let stage = Stage::new().await;
+    let function = Function::ok().await;
+    let name = "f".parse().unwrap();
+    stage.script("f", Script { at_most: 0, ..Script::at(Address::Tcp(function.address)) });
+    stage.deploy("f", [].into()).await;
+    let address = stage.address;
+    let get = b"GET /function/f HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let call = tokio::spawn(async move { crate::stage::raw(address, get).await.status });
+    eventually("it waits", async || stage.scrape().await.contains("gateway_cold_waiting 1")).await;
+    stage.provider.scale(&name, 0).await.unwrap();
+    eventually("it is wished for again", async || {
+        stage.provider.replicas().get(&name).is_some_and(|known| known.desired == 1)
+    })
+    .await;
+    stage.script("f", Script::at(Address::Tcp(function.address)));
+    assert_eq!(call.await.unwrap(), 200);
 }
 
 #[tokio::test]
@@ -43,7 +85,7 @@ async fn waiting_is_bounded_and_says_why() {
     let first = tokio::spawn(async move { crate::stage::raw(address, get).await });
     eventually("one waits", async || stage.scrape().await.contains("gateway_cold_waiting 1")).await;
     let second = stage.get("/function/f").await;
-    assert_eq!((second.status, second.header("retry-after")), (503, vec!["5".into()]));
+    assert_eq!((second.status, second.header("retry-after")), (503, vec!["1".into()]));
     assert!(second.body.contains("scale_max_waiting"), "{second:?}");
     let first = first.await.unwrap();
     assert_eq!(first.status, 504, "{first:?}");

@@ -1,5 +1,6 @@
 //! `/system/*` over a real port, with the in-memory provider behind it: what is refused and how, and what streams.
 
+use crate::stage::eventually;
 use base64::Engine;
 use daemon::{Stopper, SystemClock};
 use gateway::{Config, Credentials, Gateway, Parts};
@@ -246,12 +247,8 @@ async fn what_was_begun_is_finished_when_the_client_goes() {
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     let head = format!("POST /system/functions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
     stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-    // The gateway has begun when it has read the request; the provider needs longer than that.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    eventually("the provider has begun", async || gateway.provider.begun() == 1).await;
     drop(stream);
-    let begun = std::time::Instant::now();
-    while gateway.provider.list("openfaas-fn").await.unwrap().is_empty() {
-        assert!(begun.elapsed() < PATIENCE, "the deployment was dropped with its client");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("what was begun is done", async || !gateway.provider.list("openfaas-fn").await.unwrap().is_empty())
+        .await;
 }
