@@ -17,6 +17,7 @@ mod lock;
 mod mode;
 mod output;
 mod process;
+mod reaper;
 mod reply;
 mod service;
 mod sniff;
@@ -146,6 +147,7 @@ impl Watchdog {
         let ended = tokio::select! {
             () = serve => None,
             ended = ended => Some(ended),
+            never = reaper::reap() => match never {},
         };
         let Some((mut process, copies)) = running else { return ExitCode::SUCCESS };
         if let Some(ended) = ended {

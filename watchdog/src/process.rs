@@ -1,5 +1,6 @@
 //! A process of the function: a process group of its own, which ends with the watchdog and as a whole.
 
+use crate::reaper::Awaited;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, getppid, kill_process_group, waitid};
 use std::ffi::OsString;
 use std::io;
@@ -22,7 +23,7 @@ pub(crate) struct SpawnError {
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    group: Option<Pid>,
+    group: Option<Awaited>,
     combined: Option<pipe::Receiver>,
 }
 
@@ -62,7 +63,7 @@ impl Process {
             Streams::Combined => combined(ready),
         };
         let (child, combined) = started.map_err(|error| SpawnError { command: program.clone(), why: words(&error) })?;
-        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).map(Awaited::mark);
         Ok(Self { child, group, combined })
     }
 
@@ -88,15 +89,15 @@ impl Process {
 
     /// Signals the whole group.
     pub(crate) fn signal(&self, signal: Signal) {
-        if let Some(group) = self.group {
+        if let Some(group) = &self.group {
             // All of it may be gone already.
-            kill_process_group(group, signal).unwrap_or_default();
+            kill_process_group(group.id(), signal).unwrap_or_default();
         }
     }
 
     /// Waits for the process's end, and ends with it whatever it leaves behind. May be called again.
     pub(crate) async fn ended(&mut self) -> io::Result<ExitStatus> {
-        if let Some(process) = self.group {
+        if let Some(process) = self.group.as_ref().map(Awaited::id) {
             // Before the first look, so that no end is missed.
             let mut ends = signal(SignalKind::child())?;
             while !is_over(process) && ends.recv().await.is_some() {}

@@ -12,6 +12,7 @@ fn an_image_that_was_built_for_it_runs_unchanged() {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("fwatchdog");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_watchdog"), &program).unwrap();
+    let program = [program.to_str().unwrap()];
     let watchdog = Watchdog::start_as(&program, &[("fprocess", "cat"), ("write_timeout", "5"), ("read_timeout", "5")]);
     let answer = watchdog.post("/", "content-type: application/json\r\n", "{}");
     assert_eq!((answer.status, answer.body.as_str()), (200, "{}"));

@@ -1,6 +1,6 @@
 //! Modes streaming and serializing.
 
-use crate::under_test::{Watchdog, eventually, is_alive, pid, script};
+use crate::under_test::{PROGRAM, Watchdog, eventually, is_alive, pid, script, script_as};
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
@@ -122,6 +122,34 @@ fn what_a_process_leaves_behind_does_not_delay_the_answer() {
         assert!(answer.status == 200 && answer.body.contains("done"), "{answer:?}");
         assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
     }
+}
+
+/// The children of a process, with those that have ended and were not reaped.
+fn children(pid: u32) -> Vec<u32> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().map(|id| id.parse().unwrap()).collect()
+}
+
+#[test]
+fn as_the_first_process_of_its_namespace_it_reaps_what_is_left_behind() {
+    let unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let works = std::process::Command::new(unshare[0]).args(&unshare[1..]).arg("true").output();
+    if !works.is_ok_and(|output| output.status.success()) {
+        let test = "as_the_first_process_of_its_namespace_it_reaps_what_is_left_behind";
+        eprintln!("SKIPPED {test}: no user namespaces; run the tests as root");
+        return;
+    }
+    // One that is killed with its group, one that has left the group and lives on a little.
+    let text = "sleep 100 & setsid sleep 0.3 & echo done";
+    let program = [&unshare[..], &[PROGRAM]].concat();
+    let (_directory, watchdog) = script_as(&program, "serializing", text, &[]);
+    let first = children(watchdog.pid())[0];
+    for _ in 0..5 {
+        let answer = watchdog.get("/");
+        assert_eq!((answer.status, answer.body.as_str()), (200, "done\n"));
+    }
+    assert_eq!(std::fs::read_to_string(format!("/proc/{first}/comm")).unwrap(), "watchdog\n");
+    eventually(|| children(first).is_empty());
 }
 
 #[test]

@@ -31,27 +31,28 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_watchdog");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_watchdog");
 
-fn command(program: &Path) -> Command {
-    let mut command = Command::new(program);
+fn command(program: &[&str]) -> Command {
+    let mut command = Command::new(program[0]);
+    command.args(&program[1..]);
     command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 /// Runs the watchdog to its end.
 pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    command(Path::new(PROGRAM)).args(arguments).envs(variables.iter().copied()).output().unwrap()
+    command(&[PROGRAM]).args(arguments).envs(variables.iter().copied()).output().unwrap()
 }
 
 impl Watchdog {
     /// A watchdog on a Unix socket.
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
-        Self::start_as(Path::new(PROGRAM), variables)
+        Self::start_as(&[PROGRAM], variables)
     }
 
-    /// The same by another name.
-    pub(crate) fn start_as(program: &Path, variables: &[(&str, &str)]) -> Self {
+    /// The same by another name, or by another program.
+    pub(crate) fn start_as(program: &[&str], variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("w.sock");
         let mut command = command(program);
@@ -143,6 +144,16 @@ pub(crate) fn upstream_at(number: u16, name: &str, port: &str, base: &str, varia
 
 /// A watchdog whose function is a shell script.
 pub(crate) fn script(mode: &str, text: &str, variables: &[(&str, &str)]) -> (tempfile::TempDir, Watchdog) {
+    script_as(&[PROGRAM], mode, text, variables)
+}
+
+/// The same, started by another program.
+pub(crate) fn script_as(
+    program: &[&str],
+    mode: &str,
+    text: &str,
+    variables: &[(&str, &str)],
+) -> (tempfile::TempDir, Watchdog) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("function.sh");
     std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -151,7 +162,7 @@ pub(crate) fn script(mode: &str, text: &str, variables: &[(&str, &str)]) -> (tem
     let command = format!("sh {}", path.display());
     let mut all = vec![("mode", mode), ("fprocess", command.as_str())];
     all.extend_from_slice(variables);
-    let watchdog = Watchdog::start(&all);
+    let watchdog = Watchdog::start_as(program, &all);
     (directory, watchdog)
 }
 
