@@ -1,11 +1,11 @@
 //! How far processes can be confined here: tried, not guessed.
 
-use crate::{Launcher, Level, Spec, StartError, User, confine, prepare_root, reap, seccomp};
+use crate::{Launcher, Level, Spec, StartError, User, confine, prepare_root, reap, seccomp, uids};
 use std::fmt;
 use std::path::Path;
 
-/// Someone who owns nothing.
-const NOBODY: User = User { uid: 65534, gid: 65534 };
+/// A number like those of functions that nobody has.
+const FUNCTION: User = User { uid: uids::FIRST - 1, gid: uids::FIRST - 1 };
 
 /// How far processes can be confined here.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -70,7 +70,7 @@ async fn attempt(launcher: &Launcher, dir: &Path, level: Level) -> Result<(), St
         std::fs::create_dir_all(&root).map_err(|error| format!("{} cannot be made: {error}", root.display()))?;
         prepare_root(&root, &[]).map_err(|error| error.to_string())?;
         let mut spec = Spec::new(level, &root, Vec::new());
-        spec.user = Some(NOBODY);
+        spec.user = Some(FUNCTION);
         spec.seccomp = Some(seccomp::program(level).map_err(|error| error.to_string())?.into());
         try_start(launcher, &spec).await.map_err(|error| error.to_string())
     };
@@ -94,12 +94,14 @@ async fn try_start(launcher: &Launcher, spec: &Spec) -> Result<(), StartError> {
 
 /// What stands in the way most often, looked for in this order.
 fn remedy(level: Level) -> String {
+    let is_root = rustix::process::geteuid().is_root();
     let setting = |name: &str| std::fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default();
     let remedy = match level {
-        Level::Full if !rustix::process::geteuid().is_root() => "run it as root to have it",
+        Level::Full if !is_root => "run it as root to have it",
         Level::Full => {
-            "a container takes these rights away even from root: run it on the machine itself, or give the container \
-             CAP_SYS_ADMIN and security options seccomp=unconfined, apparmor=unconfined and systempaths=unconfined"
+            "the kernel must be 5.12 or newer; a container takes these rights away even from root: run it on the machine \
+             itself, or give the container CAP_SYS_ADMIN and the security options seccomp=unconfined, \
+             apparmor=unconfined and systempaths=unconfined"
         }
         Level::Userns if setting("kernel/apparmor_restrict_unprivileged_userns").trim() == "1" => {
             "AppArmor keeps user namespaces from ordinary users here: allow them to this program with a profile \
@@ -115,8 +117,22 @@ fn remedy(level: Level) -> String {
             "in a container this needs the security options seccomp=unconfined and systempaths=unconfined; the kernel \
              must be 5.12 or newer"
         }
+        Level::Process if is_root && !has_user(FUNCTION.uid) => {
+            "this container has no user numbers as high as those of functions: run it as an ordinary user in there"
+        }
         Level::Process => "the kernel must be 5.13 or newer and started with landlock among its lsm= modules",
         Level::None => "",
     };
     remedy.to_owned()
+}
+
+/// Whether the user namespace this process is in has a number.
+fn has_user(uid: u32) -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(|word| word.parse::<u64>().unwrap_or_default());
+        let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
+        let first = first.unwrap_or_default();
+        (first..first.saturating_add(count.unwrap_or_default())).contains(&u64::from(uid))
+    })
 }

@@ -48,14 +48,17 @@ impl Idle {
     #[expect(unsafe_code, reason = "clone with namespaces is in no crate")]
     pub(super) fn fork() -> io::Result<Self> {
         let flags = (libc::CLONE_NEWUSER | libc::SIGCHLD) as libc::c_ulong;
+        let parent = rustix::process::getpid().as_raw_nonzero().get();
         // SAFETY: without CLONE_VM the child has a copy of this single-threaded process, as after fork.
         match unsafe { libc::syscall(libc::SYS_clone, flags, ptr::null_mut::<u8>(), ptr::null_mut::<u8>(), 0, 0) } {
-            0 => loop {
-                // SAFETY: no memory is involved; the parent ends this process, or its death does.
-                unsafe {
-                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            // SAFETY: no memory is involved. The parent ends this process, or its death does, before or after the
+            // signal was asked for.
+            0 => unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                while libc::getppid() == parent {
                     libc::pause();
                 }
+                libc::_exit(0)
             },
             -1 => Err(io::Error::last_os_error()),
             pid => Ok(Self(i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::RANGE)?)),

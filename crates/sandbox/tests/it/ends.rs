@@ -1,11 +1,13 @@
 //! Whoever dies when: nothing is left.
 
 use crate::room::{Room, launcher, levels, start};
-use rustix::process::{Pid, Signal, kill_process};
-use sandbox::{Level, Network, reap};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use sandbox::{Level, Network, StartError, reap};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn a_function_dies_with_the_thread_it_was_forked_from() {
@@ -28,8 +30,16 @@ async fn a_function_dies_with_the_thread_it_was_forked_from() {
         let started = control.start(child.recv().unwrap(), &spec).await.unwrap();
         drop(end);
         thread.join().unwrap();
-        let status = tokio::task::spawn_blocking(move || reap(started.pid)).await.unwrap().unwrap();
-        assert_eq!(status.signal(), Some(9), "{level}");
+        let patience = Instant::now() + PATIENCE;
+        let waiting = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let alive = || waitid(WaitId::Pid(started.pid), waiting).unwrap().is_none();
+        while alive() && Instant::now() < patience {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let outlived = alive();
+        kill_process(started.pid, Signal::KILL).unwrap();
+        assert_eq!(reap(started.pid).unwrap().signal(), Some(9), "{level}");
+        assert!(!outlived, "{level}");
         drop(started.agent);
         std::fs::remove_file(&agent).unwrap_or_default();
     }
@@ -61,6 +71,7 @@ async fn a_helper_that_is_killed_at_any_moment_leaves_nothing() {
                     kill_process(started.pid, Signal::KILL).unwrap();
                     tokio::task::spawn_blocking(move || reap(started.pid)).await.unwrap().unwrap();
                 }
+                Err(StartError::Late(within)) => panic!("{level}: not noticed within {within:?}"),
                 Err(_) => outcomes[1] += 1,
             }
         }

@@ -3,6 +3,7 @@
 use crate::room::{Room, levels, run, start};
 use sandbox::{Level, Spec};
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn a_program_runs_inside_its_image() {
@@ -31,6 +32,43 @@ async fn its_arguments_and_environment_may_be_large() {
         spec.env.extend((0..10).map(|index| (format!("A{index}"), "x".repeat(100_000))));
         let ended = run(&spec).await;
         assert_eq!(ended.stdout, "100000 100000\n", "{level}: {}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn many_start_at_once() {
+    let Some(room) = Room::new("many_start_at_once") else { return };
+    for level in levels(Level::Userns) {
+        let mut starts = tokio::task::JoinSet::new();
+        for index in 0..24 {
+            let spec = room.script(level, &format!("echo {index}"));
+            starts.spawn(async move { (index, run(&spec).await) });
+        }
+        while let Some(ended) = starts.join_next().await {
+            let (index, ended) = ended.unwrap();
+            assert_eq!(ended.stdout, format!("{index}\n"), "{level}: {}", ended.stderr);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_helper_may_wait_to_be_told() {
+    let Some(room) = Room::new("a_helper_may_wait_to_be_told") else { return };
+    for level in levels(Level::Process) {
+        let (mut command, control) = crate::room::launcher().command().unwrap();
+        let helper = command.spawn().unwrap();
+        drop(command);
+        let status = format!("/proc/{}/stat", helper.id());
+        let patience = Instant::now() + Duration::from_secs(5);
+        while !std::fs::read_to_string(&status).unwrap().contains(" S ") {
+            assert!(Instant::now() < patience, "{level}: it does not wait");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let mut spec = room.prober(level, &["descriptors"]);
+        spec.working_dir = "/".into();
+        let started = control.start(helper, &spec).await.unwrap();
+        let answers = crate::room::finish(started).await.answers(level);
+        assert_eq!(answers.get("descriptors"), "ok 0,1,2", "{level}");
     }
 }
 
