@@ -111,11 +111,17 @@ fn open(root: &OwnedFd, path: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 fn make_part(parent: &OwnedFd, name: &OsStr, is_dir: bool) -> rustix::io::Result<()> {
-    if is_dir {
-        return rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755));
+    let made = if is_dir {
+        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))
+    } else {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+    };
+    match made {
+        // Another replica of the same image is being prepared.
+        Err(Errno::EXIST) => Ok(()),
+        made => made,
     }
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
-    rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a hostile function tries, and how it is answered.
 
 use crate::room::{Room, UID, is_root, levels, run, start};
-use sandbox::Level;
+use sandbox::{Level, Mount, Target};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -168,13 +168,27 @@ async fn a_set_user_id_program_of_the_image_gives_no_other_user() {
         eprintln!("SKIPPED a_set_user_id_program_of_the_image_gives_no_other_user: only root can make one");
         return;
     }
-    let suid = room.root().join("bin/suid");
-    std::fs::copy("/bin/busybox", &suid).unwrap();
+    // A directory that all may look into and that is shown as it is, so that only the sandbox stands in the way.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let suid = dir.path().join("prober");
+    std::fs::copy(env!("CARGO_BIN_EXE_sandbox-prober"), &suid).unwrap();
     std::fs::set_permissions(&suid, PermissionsExt::from_mode(0o4755)).unwrap();
-    for level in levels(Level::Userns) {
-        // Busybox's id takes its name from the first word.
-        let ended = run(&room.script(level, "busybox cp /bin/suid /tmp/id 2>/dev/null; exec -a id /bin/suid -u")).await;
-        assert_eq!(ended.stdout.trim(), UID.to_string(), "{level}: {}", ended.stderr);
+    room.prepare(&[Target::Dir("/suid".into())]);
+    for level in levels(Level::Process) {
+        let mut spec = room.prober(level, &["status=Uid"]);
+        spec.argv[0] = match level {
+            Level::Userns | Level::Full => "/suid/prober".to_owned(),
+            _ => suid.to_str().unwrap().to_owned(),
+        };
+        spec.mounts.push(Mount::read_only(dir.path(), "/suid"));
+        // Loading it would forbid new rights once more.
+        spec.seccomp = None;
+        if let Some(files) = &mut spec.files {
+            files.executable.push(dir.path().to_owned());
+        }
+        let answers = run(&spec).await.answers(level);
+        assert_eq!(answers.get("status"), format!("ok {UID} {UID} {UID} {UID}"), "{level}");
     }
 }
 
