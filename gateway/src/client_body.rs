@@ -7,9 +7,11 @@ use actix_web::web::Payload;
 use bytes::{Bytes, BytesMut};
 use forward::{Body, BodyError};
 use futures_util::{Stream, StreamExt};
+use std::cell::Cell;
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, timeout_at};
@@ -57,8 +59,8 @@ impl From<ClientError> for Refusal {
 pub(crate) enum ClientBody {
     /// Can be sent again.
     Small(AtHand),
-    /// Can be sent once.
-    Stream(Option<Body>),
+    /// Can be sent once it is begun.
+    Stream { lent: Rc<Cell<Option<Chunks>>>, length: Option<u64> },
 }
 
 /// A body at hand.
@@ -68,12 +70,15 @@ pub(crate) enum AtHand {
 }
 
 impl ClientBody {
-    /// The body for one sending; `None` when it has been sent already.
+    /// The body for one sending; `None` when one has begun already.
     pub(crate) fn take(&mut self) -> Option<Body> {
         match self {
             Self::Small(AtHand::None) => Some(Body::Empty),
             Self::Small(AtHand::Bytes(bytes)) => Some(Body::Full(bytes.clone())),
-            Self::Stream(body) => body.take(),
+            Self::Stream { lent, length } => {
+                let chunks = Lent { chunks: Some(lent.take()?), home: Rc::clone(lent), begun: false };
+                Some(Body::stream(chunks, *length))
+            }
         }
     }
 
@@ -93,7 +98,7 @@ impl ClientBody {
             return Ok(Self::Small(AtHand::Bytes(bytes)));
         }
         let chunks = Chunks { payload, alarm: Box::pin(tokio::time::sleep_until(deadline)), limit };
-        Ok(Self::Stream(Some(Body::stream(chunks, length))))
+        Ok(Self::Stream { lent: Rc::new(Cell::new(Some(chunks))), length })
     }
 }
 
@@ -167,8 +172,34 @@ fn length(headers: &HeaderMap) -> Length {
     }
 }
 
+/// A body on loan for one sending. It comes back when nothing was read of it, so that another replica may have it.
+struct Lent {
+    chunks: Option<Chunks>,
+    home: Rc<Cell<Option<Chunks>>>,
+    begun: bool,
+}
+
+impl Stream for Lent {
+    type Item = Result<Bytes, BodyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(chunks) = &mut self.chunks else { return Poll::Ready(None) };
+        let polled = chunks.poll_next_unpin(context);
+        self.begun |= polled.is_ready();
+        polled
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if !self.begun {
+            self.home.set(self.chunks.take());
+        }
+    }
+}
+
 /// A body as it comes.
-struct Chunks {
+pub(crate) struct Chunks {
     payload: Payload,
     alarm: Pin<Box<Sleep>>,
     limit: Duration,
@@ -185,5 +216,26 @@ impl Stream for Chunks {
             return Poll::Ready(Some(Err(ClientError::TooSlow(self.limit).into())));
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::FromRequest;
+    use actix_web::test::TestRequest;
+
+    #[tokio::test]
+    async fn a_streamed_body_comes_back_until_something_was_read_of_it() {
+        let request = TestRequest::default().insert_header(("transfer-encoding", "chunked")).set_payload("abc");
+        let (request, mut payload) = request.to_http_parts();
+        let payload = Payload::from_request(&request, &mut payload).await.unwrap();
+        let mut body = ClientBody::read(request.headers(), payload, Duration::from_secs(20)).await.unwrap();
+        drop(body.take().unwrap());
+        let Some(Body::Stream { mut chunks, length: None }) = body.take() else { panic!("it is streamed") };
+        assert!(body.take().is_none());
+        assert_eq!(chunks.next().await.unwrap().unwrap(), "abc");
+        drop(chunks);
+        assert!(body.take().is_none());
     }
 }

@@ -168,7 +168,7 @@ impl Invoker {
             }
             match current.try_each(&mut exchange).await {
                 Ok(response) => return Ok(response),
-                Err(error) if error.nothing_sent() && !settled => {
+                Err(error) if error.unread() && !settled => {
                     settled = true;
                     tracing::debug!(function = %current.label, %error, "no replica can be connected to");
                     current = self.settle(&current).await?;
@@ -218,7 +218,7 @@ impl Function {
             let endpoint = &self.endpoints[(first + tried) % count];
             tried += 1;
             match exchange(endpoint).await {
-                Err(error) if error.nothing_sent() && tried < count => {
+                Err(error) if error.unread() && tried < count => {
                     tracing::debug!(function = %self.label, %error, "trying another replica");
                 }
                 done => return done,

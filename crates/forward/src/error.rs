@@ -13,6 +13,8 @@ pub struct ForwardError {
     pub upstream: Upstream,
     /// What happened.
     pub reason: Reason,
+    /// The request was not read by anyone.
+    pub(crate) unread: bool,
 }
 
 /// What happened to an exchange.
@@ -31,10 +33,16 @@ pub enum Reason {
 }
 
 impl ForwardError {
-    /// Whether nothing of the request went out, so that another upstream may be tried.
+    pub(crate) fn new(upstream: &Upstream, reason: Reason) -> Self {
+        let unread = matches!(reason, Reason::Connect(_));
+        Self { upstream: upstream.clone(), reason, unread }
+    }
+
+    /// Whether nobody can have read the request, so that another upstream may be tried: there was no connection, or it
+    /// was closed before anything was taken from it.
     #[must_use]
-    pub fn nothing_sent(&self) -> bool {
-        matches!(self.reason, Reason::Connect(_))
+    pub fn unread(&self) -> bool {
+        self.unread
     }
 }
 

@@ -4,7 +4,7 @@ use crate::error::{ForwardError, Reason};
 use crate::headers::{frame, strip_hop_by_hop};
 use crate::pool::{Connection, Target};
 use crate::response::{Response, ResponseBody, Streaming};
-use crate::{Body, BodyError};
+use crate::{Body, BodyError, Upstream};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
@@ -43,10 +43,26 @@ pub(crate) struct Unanswered {
 enum Again {
     /// It was not sent; here it is.
     Unsent(Box<Request<Body>>),
-    /// It cannot have run.
-    Safe,
+    /// Nothing of it was written.
+    Unwritten,
+    /// The upstream closed the connection with something unread, as far as one can tell.
+    Reset,
+    /// It may have run, and may run again.
+    Repeatable,
     /// It may have run.
     No,
+}
+
+impl Unanswered {
+    pub(crate) fn on(self, upstream: &Upstream) -> ForwardError {
+        let unread = match self.again {
+            Again::Unsent(_) | Again::Unwritten => true,
+            // TCP is reset by whoever wants to, a Unix socket only when something in it was not read.
+            Again::Reset => matches!(upstream, Upstream::Unix(_)),
+            Again::Repeatable | Again::No => false,
+        };
+        ForwardError { unread, ..ForwardError::new(upstream, self.reason) }
+    }
 }
 
 impl Target {
@@ -56,7 +72,8 @@ impl Target {
     /// is said in one way. A kept connection may turn out to be closed by the upstream. Then the request is sent once
     /// more, on a new connection, provided that it cannot have run: nothing of it was written, or the upstream closed
     /// without reading it, or no byte of an answer came and its method is one that may be repeated (RFC 9110 §9.2.2).
-    /// For that `request` is called again, which returns `None` when the body was streamed and is gone.
+    /// For that `request` is called again, which returns `None` when the body was streamed and is gone. An error says
+    /// whether another upstream may be tried ([`ForwardError::unread`]).
     pub async fn send(
         self: &Rc<Self>,
         limits: Limits,
@@ -64,17 +81,18 @@ impl Target {
     ) -> Result<Response, ForwardError> {
         let in_flight = self.begin();
         let deadline = Instant::now() + limits.total;
-        let failed = |reason| ForwardError { upstream: self.upstream().clone(), reason };
+        let failed = |reason| ForwardError::new(self.upstream(), reason);
         let mut unsent: Option<Box<Request<Body>>> = None;
         let mut stale: Option<Reason> = None;
         loop {
             let idle = if stale.is_none() { self.idle() } else { None };
             let mut connection = match idle {
                 Some(connection) => connection,
+                // Whatever came of a kept connection, the request may be sent: also to another upstream.
                 None => self
                     .connect(limits.connect.min(limits.total))
                     .await
-                    .map_err(|error| failed(stale.take().unwrap_or(Reason::Connect(error))))?,
+                    .map_err(|error| failed(Reason::Connect(error)))?,
             };
             let Some(mut made) = unsent.take().map(|request| *request).or_else(&mut request) else {
                 let gone = || Reason::RequestBody("it was streamed and cannot be sent again".into());
@@ -95,11 +113,11 @@ impl Target {
                     return Ok(answered(parts, streaming, &method).await);
                 }
                 Ok(Err(unanswered)) => {
-                    let first = stale.is_none() && connection.reused;
-                    match unanswered.again {
-                        Again::Unsent(request) if first => unsent = Some(request),
-                        Again::Safe if first => {}
-                        _ => return Err(failed(unanswered.reason)),
+                    if stale.is_some() || !connection.reused || matches!(unanswered.again, Again::No) {
+                        return Err(unanswered.on(self.upstream()));
+                    }
+                    if let Again::Unsent(request) = unanswered.again {
+                        unsent = Some(request);
                     }
                     stale = Some(unanswered.reason);
                 }
@@ -153,8 +171,13 @@ impl Connection {
         }
         let error = error.into_error();
         let silent = !self.traffic.read();
-        let unread = !self.traffic.written() || was_reset(&error);
-        let again = if silent && (unread || repeatable) { Again::Safe } else { Again::No };
+        let again = match silent {
+            false => Again::No,
+            true if !self.traffic.written() => Again::Unwritten,
+            true if was_reset(&error) => Again::Reset,
+            true if repeatable => Again::Repeatable,
+            true => Again::No,
+        };
         if error.is_user() || error.is_body_write_aborted() {
             return Err(Unanswered { reason: Reason::RequestBody(source_of(error)), again: Again::No });
         }

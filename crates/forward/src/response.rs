@@ -182,7 +182,7 @@ impl Streaming {
     fn fail(&mut self, reason: Reason) -> ForwardError {
         // Not given back: closing it tells the upstream.
         self.connection = None;
-        ForwardError { upstream: self.in_flight.target().upstream().clone(), reason }
+        ForwardError::new(self.in_flight.target().upstream(), reason)
     }
 }
 

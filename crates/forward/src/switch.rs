@@ -57,7 +57,7 @@ impl Target {
     ) -> Result<Switched, ForwardError> {
         let in_flight = self.begin();
         let deadline = Instant::now() + limits.total;
-        let failed = |reason| ForwardError { upstream: self.upstream().clone(), reason };
+        let failed = |reason| ForwardError::new(self.upstream(), reason);
         let connection = self.connect_to_switch(limits.connect.min(limits.total)).await;
         let mut connection = connection.map_err(|error| failed(Reason::Connect(error)))?;
         strip_hop_by_hop(request.headers_mut());
@@ -68,7 +68,7 @@ impl Target {
         let sent = timeout_at(deadline, connection.exchange(request)).await;
         let response = match sent {
             Err(_) => return Err(failed(Reason::TimedOut(limits.total))),
-            Ok(Err(unanswered)) => return Err(failed(unanswered.reason)),
+            Ok(Err(unanswered)) => return Err(unanswered.on(self.upstream())),
             Ok(Ok(response)) => response,
         };
         let (mut parts, incoming) = response.into_parts();

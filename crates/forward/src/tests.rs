@@ -107,6 +107,38 @@ async fn a_call_that_cannot_have_run_is_sent_again_once() {
 }
 
 #[tokio::test]
+async fn a_call_that_nobody_read_may_go_elsewhere() {
+    locally(async {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let target = Pool::default().target(&Upstream::Unix(path.as_path().into()));
+        let going = spawn_local(async move {
+            let (mut kept, _) = listener.accept().await.unwrap();
+            assert_ne!(kept.read(&mut [0; 1024]).await.unwrap(), 0);
+            kept.write_all(OK).await.unwrap();
+            // The next one is closed with a request in it that nobody has read.
+            let (unread, _) = listener.accept().await.unwrap();
+            unread.readable().await.unwrap();
+            kept
+        });
+        get(&target).await.unwrap();
+        eventually(|| target.idle_count() == 1).await;
+        let idle = target.idle().unwrap();
+        let failed = target.send(Limits::default(), || Some(request(Method::POST))).await.unwrap_err();
+        assert!(failed.unread() && matches!(failed.reason, Reason::Closed(_)), "{failed}");
+        let kept = going.await.unwrap();
+        // The kept connection is closed under the next one, and there is nobody to connect to.
+        target.put_back(idle);
+        drop(kept);
+        std::fs::remove_file(&path).unwrap();
+        let failed = target.send(Limits::default(), || Some(request(Method::POST))).await.unwrap_err();
+        assert!(failed.unread() && matches!(failed.reason, Reason::Connect(_)), "{failed}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_call_that_may_have_run_fails_instead() {
     locally(async {
         let target = upstream(|mut stream, _| async move {
@@ -118,7 +150,7 @@ async fn a_call_that_may_have_run_fails_instead() {
         get(&target).await.unwrap();
         let failed = target.send(Limits::default(), || Some(request(Method::POST))).await.unwrap_err();
         assert!(matches!(failed.reason, Reason::Closed(_)), "{failed}");
-        assert!(!failed.nothing_sent());
+        assert!(!failed.unread());
         assert_eq!(target.in_flight(), 0);
     })
     .await;
@@ -199,7 +231,7 @@ async fn unix_sockets_serve_and_what_is_not_there_is_told_before_anything_is_sen
         let pool = Pool::default();
         let target = pool.target(&Upstream::Unix(path.as_path().into()));
         let failed = target.send(Limits::default(), || unreachable!("nothing to send it to")).await.unwrap_err();
-        assert!(failed.nothing_sent() && failed.to_string().contains("unix:/"), "{failed}");
+        assert!(failed.unread() && failed.to_string().contains("unix:/"), "{failed}");
         let listener = UnixListener::bind(&path).unwrap();
         spawn_local(async move {
             let (mut stream, _) = listener.accept().await.unwrap();

@@ -235,7 +235,8 @@ async fn big_bodies_stream_both_ways_in_bounded_memory() {
     }
     drop(sending.await.unwrap());
     assert!(read > SIZE && read < SIZE + 2000, "{read}");
-    assert!(peak_memory() - before < 40 << 10, "{} KiB more at the peak", peak_memory() - before);
+    // Of 100 MiB each way; what other tests of this process take meanwhile is in it.
+    assert!(peak_memory() - before < 80 << 10, "{} KiB more at the peak", peak_memory() - before);
 }
 
 /// The process's peak resident memory so far, in KiB.

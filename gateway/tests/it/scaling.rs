@@ -121,6 +121,27 @@ async fn a_replica_that_is_not_there_is_waited_for_a_moment() {
     assert_eq!((answer.status, answer.header("retry-after")), (503, vec!["1".into()]), "{answer:?}");
 }
 
+#[tokio::test]
+async fn a_call_that_a_leaving_replica_did_not_read_goes_to_the_next_one() {
+    let stage = Stage::new().await;
+    let (dir, function) = (tempfile::tempdir().unwrap(), Function::ok().await);
+    let path = dir.path().join("s");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    stage.script("f", Script::at(Address::Unix(path)));
+    stage.deploy("f", [].into()).await;
+    let address = stage.address;
+    let call = tokio::spawn(async move {
+        let post = b"POST /function/f HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\norder";
+        crate::stage::raw(address, post).await.status
+    });
+    let (unread, _) = listener.accept().await.unwrap();
+    unread.readable().await.unwrap();
+    stage.script("f", Script::at(Address::Tcp(function.address)));
+    drop((listener, unread));
+    assert_eq!(call.await.unwrap(), 200);
+    assert_eq!(function.only().body, b"order");
+}
+
 async fn closed_port() -> std::net::SocketAddr {
     tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }

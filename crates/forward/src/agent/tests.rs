@@ -89,7 +89,7 @@ async fn a_failure_names_the_hop_and_nothing_was_sent() {
             let path = dir.path().join(name);
             agent(&path, sockets);
             let failed = get(&pool, &path, free).await.unwrap_err();
-            assert!(matches!(failed.reason, Reason::Connect(_)) && failed.nothing_sent(), "{failed}");
+            assert!(matches!(failed.reason, Reason::Connect(_)) && failed.unread(), "{failed}");
             let text = failed.to_string();
             assert!(text.contains(says) && text.contains(name), "{text}");
         }
