@@ -16,6 +16,7 @@ mod user;
 use crate::exchange::{self, Failure, Reply, Step};
 use crate::{Level, Network, Spec};
 use mounts::Sources;
+use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, set_parent_process_death_signal};
 use rustix::thread::UnshareFlags;
 use std::fs::File;
@@ -104,6 +105,8 @@ struct Outside {
 
 fn start(platform: &OwnedFd, spec: &Spec) -> Result<Option<AgentParts>, Failure> {
     sys::close_on_exec_from(3).step("close what was inherited")?;
+    // What is made for the function is for it to use, and it begins as programs expect, whatever the platform has.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     let mut groups = open_groups(spec)?;
     let outside = prepare(platform, spec)?;
     let (gate, opener) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;

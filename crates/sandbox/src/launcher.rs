@@ -25,7 +25,8 @@ pub struct Launcher {
     program: PathBuf,
 }
 
-/// A helper that has not been told yet what to start. Dropped unused, it lets the helper end.
+/// The way to a helper that has not been told yet what to start: it may wait for long, started ahead of need.
+/// Dropped unused, it lets the helper end, which whoever started it must reap.
 #[derive(Debug)]
 pub struct Control(OwnedFd);
 
@@ -33,7 +34,9 @@ pub struct Control(OwnedFd);
 #[derive(Debug)]
 pub struct Started {
     /// Its number: a child of this process (of the thread that started the helper), to be reaped with [`reap`] or
-    /// `waitid`. It leads a session and a process group of its own.
+    /// `waitid`. It leads a session and a process group of its own. From [`crate::Level::Userns`] on it is the first
+    /// process of its namespace: its end ends all others in there, and a signal it has no handler for does nothing
+    /// to it, SIGKILL excepted.
     pub pid: Pid,
     /// What it writes, where the command said so.
     pub stdout: Option<ChildStdout>,
@@ -72,8 +75,8 @@ pub enum StartError {
     /// The helper took too long.
     #[error("the helper that confines the process did not answer within {0:?}")]
     Late(Duration),
-    /// The helper could not be spoken with.
-    #[error("the helper that confines the process cannot be spoken with")]
+    /// The helper could not be started or spoken with.
+    #[error("the helper that confines the process cannot be started or spoken with: {0}")]
     Exchange(#[from] io::Error),
 }
 

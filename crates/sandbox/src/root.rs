@@ -111,16 +111,19 @@ fn open(root: &OwnedFd, path: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 fn make_part(parent: &OwnedFd, name: &OsStr, is_dir: bool) -> rustix::io::Result<()> {
+    let mode = Mode::from_raw_mode(if is_dir { 0o755 } else { 0o644 });
     let made = if is_dir {
-        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))
+        rustix::fs::mkdirat(parent, name, mode)
     } else {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
-        rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+        rustix::fs::openat(parent, name, flags, mode).map(drop)
     };
     match made {
         // Another replica of the same image is being prepared.
         Err(Errno::EXIST) => Ok(()),
-        made => made,
+        Err(error) => Err(error),
+        // The platform's own umask may keep the function's user out.
+        Ok(()) => rustix::fs::chmodat(parent, name, mode, AtFlags::empty()),
     }
 }
 

@@ -39,6 +39,15 @@ impl Group {
     }
 }
 
+impl Drop for Group {
+    fn drop(&mut self) {
+        // After a test that failed; otherwise it is gone.
+        self.cgroup.kill_all().unwrap_or_default();
+        self.cgroup.remove().map(drop).unwrap_or_default();
+        self.controllers.close().map(drop).unwrap_or_default();
+    }
+}
+
 #[tokio::test]
 async fn a_function_sees_its_group_as_the_root_of_all_and_cannot_have_more_processes() {
     let test = "a_function_sees_its_group_as_the_root_of_all_and_cannot_have_more_processes";

@@ -31,10 +31,18 @@ async fn it_has_no_rights_and_cannot_get_any() {
 async fn it_is_alone_with_what_it_was_given() {
     let Some(room) = Room::new("it_is_alone_with_what_it_was_given") else { return };
     for level in levels(Level::Userns) {
-        let words =
-            ["status=NSpid", "list=/", "list=/dev", "descriptors", "environment", "text=/proc/sys/kernel/hostname"];
+        let words = [
+            "status=NSpid",
+            "status=Umask",
+            "list=/",
+            "list=/dev",
+            "descriptors",
+            "environment",
+            "text=/proc/sys/kernel/hostname",
+        ];
         for (word, expected) in words.into_iter().zip([
             "ok 1",
+            "ok 0022",
             "ok bin,dev,lib,lib64,prober,proc,tmp",
             "ok fd,full,null,ptmx,pts,random,shm,stderr,stdin,stdout,tty,urandom,zero",
             "ok 0,1,2",
@@ -108,6 +116,7 @@ async fn mounts_are_shown_as_the_spec_says() {
     std::fs::write(private.join("secret"), "shh").unwrap();
     let open = std::os::unix::fs::PermissionsExt::from_mode;
     std::fs::set_permissions(private.join("data"), open(0o777)).unwrap();
+    std::fs::set_permissions(private.join("secret"), open(0o644)).unwrap();
     std::fs::set_permissions(&private, open(0o700)).unwrap();
     room.prepare(&[
         Target::File("/run/secrets/a".into()),
