@@ -9,8 +9,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// Between leaving the table and the order to end: whoever took the replica from the table a moment ago still
-/// reaches it.
-const SETTLE: Duration = Duration::from_millis(25);
+/// reaches it, on a busy machine too.
+const SETTLE: Duration = Duration::from_millis(250);
+/// The same where someone waits for the end: the next version of a function with data, or the platform's own end.
+const SHORT_SETTLE: Duration = Duration::from_millis(25);
 
 /// What happens to a replica.
 pub(crate) enum Event {
@@ -65,7 +67,8 @@ pub(crate) async fn live(
         Ok(running) => {
             tell(Event::Started(id, Arc::clone(&running)));
             let start_timeout = start_timeout.max(probes.start);
-            run(running.as_ref(), &probes, start_timeout, &mut end, |what| {
+            let settle = if order.desired.is_exclusive() { SHORT_SETTLE } else { SETTLE };
+            run(running.as_ref(), (&probes, start_timeout, settle), &mut end, |what| {
                 tell(match what {
                     None => Event::Ready(id),
                     Some(why) => Event::Sick(id, why),
@@ -80,14 +83,13 @@ pub(crate) async fn live(
 
 async fn run(
     running: &dyn Running,
-    probes: &Probes,
-    start_timeout: Duration,
+    (probes, start_timeout, settle): (&Probes, Duration, Duration),
     end: &mut EndOrder,
     tell: impl Fn(Option<String>),
 ) -> End {
     tokio::select! {
         how = running.ended() => return how.into(),
-        () = ordered(end) => return finish(running, end).await.into(),
+        () = ordered(end) => return finish(running, settle, end).await.into(),
         () = running.ready_by(&probes.ready) => tell(None),
         () = sleep(start_timeout) => {
             running.kill();
@@ -104,20 +106,28 @@ async fn run(
     };
     let why = tokio::select! {
         how = running.ended() => return how.into(),
-        () = ordered(end) => return finish(running, end).await.into(),
+        () = ordered(end) => return finish(running, settle, end).await.into(),
         why = sick => why,
     };
     tell(Some(why));
     // The order follows, when it has left the table.
     tokio::select! {
         how = running.ended() => how.into(),
-        () = ordered(end) => finish(running, end).await.into(),
+        () = ordered(end) => finish(running, settle, end).await.into(),
     }
 }
 
 /// Asks a replica to end, and ends it when it takes too long.
-async fn finish(running: &dyn Running, end: &mut EndOrder) -> String {
-    sleep(SETTLE).await;
+async fn finish(running: &dyn Running, settle: Duration, end: &mut EndOrder) -> String {
+    let in_a_hurry = async {
+        end.wait_for(|order| order.is_some_and(|at_most| at_most < Duration::MAX)).await.map(drop).unwrap_or_default();
+        sleep(SHORT_SETTLE).await;
+    };
+    tokio::select! {
+        how = running.ended() => return how,
+        () = sleep(settle) => {}
+        () = in_a_hurry => {}
+    }
     running.terminate();
     let asked_at = Instant::now();
     loop {
