@@ -2,6 +2,7 @@
 
 use crate::image_command::ImageCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use sandbox::Level;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -60,6 +61,15 @@ pub struct Up {
     /// Let everyone use /system/*; only on a loopback address
     #[arg(long, env = "CREMA_NO_AUTH")]
     pub no_auth: bool,
+
+    /// The least isolation of functions that will do: full, userns, process or none; where this machine cannot give
+    /// it, nothing is started
+    #[arg(long, value_name = "LEVEL", env = "CREMA_ISOLATION_MIN", default_value_t = Level::None)]
+    pub isolation_min: Level,
+
+    /// The most isolation of functions that is tried
+    #[arg(long, value_name = "LEVEL", env = "CREMA_ISOLATION_MAX", default_value_t = Level::Full)]
+    pub isolation_max: Level,
 
     /// Which store keeps accepted invocations
     #[arg(long, value_enum, value_name = "ENGINE", env = "CREMA_QUEUE", default_value_t = QueueEngine::Sqlite)]

@@ -1,4 +1,5 @@
-//! The `crema` command: reads its arguments, runs what they ask for, says how it ended.
+//! The `crema` command: reads its arguments, runs what they ask for, says how it ended. Started under the sandbox
+//! helper's name, it is that.
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -7,5 +8,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    crema::run(crema::cli::Cli::parse())
+    match sandbox::helper::intercept() {
+        Some(ended) => ended,
+        None => crema::run(crema::cli::Cli::parse()),
+    }
 }

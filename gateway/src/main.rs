@@ -5,7 +5,7 @@ use anyhow::{Context, bail};
 use daemon::part::{Part, first_end};
 use daemon::{Clock, Env, ProcessEnv, StateDir, SystemClock, program, stop};
 use gateway::{Config, Gateway, Parts};
-use provider_local::LocalProvider;
+use provider_local::{Isolation, IsolationConfig, LocalProvider};
 use queue::Queue;
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -20,8 +20,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const ENV_STATE: &str = "CREMA_STATE";
 /// `sqlite` or `sled`.
 const ENV_QUEUE: &str = "CREMA_QUEUE";
+/// The least isolation of functions that will do.
+const ENV_ISOLATION_MIN: &str = "CREMA_ISOLATION_MIN";
+/// The most that is tried.
+const ENV_ISOLATION_MAX: &str = "CREMA_ISOLATION_MAX";
 
 fn main() -> ExitCode {
+    if let Some(ended) = sandbox::helper::intercept() {
+        return ended;
+    }
     let Err(error) = start() else { return ExitCode::SUCCESS };
     // Nobody is left to tell when standard error is gone.
     writeln!(std::io::stderr(), "gateway: {error:#}").unwrap_or_default();
@@ -47,11 +54,18 @@ async fn serve(config: Config, state: &StateDir) -> anyhow::Result<()> {
     program::raise_file_limit();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let images = image::Store::open(state.join("images"))?;
-    let provider_config = provider_local::Config::new(state.path(), state.join("run"), String::new());
+    let mut isolation = IsolationConfig::new(state.path());
+    isolation.least = env.parse(ENV_ISOLATION_MIN, isolation.least)?;
+    isolation.most = env.parse(ENV_ISOLATION_MAX, isolation.most)?;
+    let isolation = Isolation::probe(&isolation).await.map_err(anyhow::Error::msg)?;
+    tracing::info!(level = %isolation.level(), "{}", isolation.describe());
+    let mut provider_config = provider_local::Config::new(state.path(), state.join("run"), String::new());
+    provider_config.isolation = Arc::new(isolation);
     let provider = LocalProvider::build(provider_config, images, Arc::clone(&clock))?;
     let queue = open_queue(&env, &state.join("queue"))?;
     let parts = Parts { provider: Arc::clone(&provider) as _, queue: Some(Arc::clone(&queue)), clock };
     let gateway = Gateway::build(config, parts)?;
+    provider.set_door(Arc::new(gateway.door()));
     provider.set_gateway_url(&format!("http://{}", gateway.functions_address()));
     tracing::info!(address = %gateway.address(), metrics = %gateway.metrics_address(), "gateway");
 

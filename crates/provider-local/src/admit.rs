@@ -2,12 +2,14 @@
 
 use crate::desired;
 use crate::images::Images;
+use crate::isolation::Isolation;
 use crate::namespaces::Namespaces;
 use crate::secrets::Secrets;
 use hyper::Uri;
 use image::Image;
 use provider::check::{self, Checked};
 use provider::{ProviderError, Result};
+use sandbox::Level;
 use wire::annotation;
 use wire::function::FunctionDeployment;
 
@@ -28,6 +30,7 @@ pub(crate) fn admit(
     namespaces: &Namespaces,
     secrets: &Secrets,
     images: &Images,
+    isolation: &Isolation,
 ) -> Result<Admitted> {
     let checked = check::deployment(&deployment)?;
     namespaces.find(checked.name.namespace())?;
@@ -39,6 +42,7 @@ pub(crate) fn admit(
     replicas(&deployment, checked.at_least)?;
     ready_path(&deployment)?;
     let image = images.find(&checked.image)?;
+    isolation.admit(&deployment, &image)?;
     let deployment = FunctionDeployment { namespace: checked.name.namespace().to_owned(), ..deployment };
     Ok(Admitted { checked, deployment, image })
 }
@@ -62,19 +66,25 @@ pub(crate) fn replicas(deployment: &FunctionDeployment, replicas: u32) -> Result
     Ok(())
 }
 
-/// What was deployed and is kept, but not enforced by processes without a sandbox; `None` when there is nothing.
-pub(crate) fn not_enforced(deployment: &FunctionDeployment) -> Option<String> {
+/// What was deployed and is kept, but not enforced at this level of isolation; `None` when there is nothing.
+pub(crate) fn not_enforced(deployment: &FunctionDeployment, isolation: &Isolation) -> Option<String> {
+    let (memory, cpu) = isolation.controlled();
+    // Without control groups each process's own private memory is bounded.
+    let memory = memory || isolation.level() >= Level::Process;
+    let limits = deployment.limits.as_ref();
+    let given = |text: Option<&str>| text.is_some_and(|text| !text.is_empty());
+    let has_root = isolation.level() >= Level::Userns;
     let named = [
-        (deployment.limits.is_some(), "limits"),
+        (!memory && given(limits.map(|limits| limits.memory.as_str())), "limits.memory"),
+        (!cpu && given(limits.map(|limits| limits.cpu.as_str())), "limits.cpu"),
         (deployment.requests.is_some(), "requests"),
-        (deployment.read_only_root_filesystem, "readOnlyRootFilesystem"),
+        (!has_root && deployment.read_only_root_filesystem, "readOnlyRootFilesystem"),
         (!deployment.constraints.is_empty(), "constraints"),
-        (deployment.annotations.contains_key(annotation::DATA_SIZE), annotation::DATA_SIZE),
-        (deployment.annotations.contains_key(annotation::NETWORK), annotation::NETWORK),
-        (deployment.annotations.contains_key(annotation::ISOLATION), annotation::ISOLATION),
     ];
-    let named: Vec<&str> = named.into_iter().filter_map(|(given, name)| given.then_some(name)).collect();
-    (!named.is_empty()).then(|| format!("kept and reported, but not enforced by this version: {}", named.join(", ")))
+    let named: Vec<&str> = named.into_iter().filter_map(|(is, name)| is.then_some(name)).collect();
+    (!named.is_empty()).then(|| {
+        format!("kept and reported, but not enforced at isolation level {}: {}", isolation.level(), named.join(", "))
+    })
 }
 
 fn ready_path(deployment: &FunctionDeployment) -> Result<()> {

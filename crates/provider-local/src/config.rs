@@ -1,6 +1,8 @@
 //! What the local provider is told.
 
+use crate::isolation::Isolation;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use wire::info::Version;
 
@@ -36,6 +38,12 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// How much of a function's log is kept.
     pub log_limits: LogLimits,
+    /// How long images that no function uses are kept.
+    pub images: ImageLimits,
+    /// How often data directories with a size are measured; 5 min.
+    pub measure_interval: Duration,
+    /// How far functions are confined; not at all unless told.
+    pub isolation: Arc<Isolation>,
     /// The version `/system/info` tells.
     pub version: Version,
 }
@@ -47,6 +55,26 @@ pub struct LogLimits {
     pub files: usize,
     /// The size a file is rotated at, in bytes; 4 MiB.
     pub bytes: u64,
+}
+
+/// What is kept of images that no function uses, nor would go back to. One that was never deployed stays.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageLimits {
+    /// How long after its last use one goes; 7 days.
+    pub age: Duration,
+    /// How large the store may be, in bytes, before those used longest ago go earlier; 4 GiB.
+    pub bytes: u64,
+    /// How long one stays all the same; 1 h.
+    pub at_least: Duration,
+    /// How often they are looked through; 1 h, and at the start.
+    pub interval: Duration,
+}
+
+impl Default for ImageLimits {
+    fn default() -> Self {
+        const HOUR: Duration = Duration::from_secs(3600);
+        Self { age: HOUR * 24 * 7, bytes: 4 * 1024 * 1024 * 1024, at_least: HOUR, interval: HOUR }
+    }
 }
 
 impl Default for LogLimits {
@@ -73,6 +101,9 @@ impl Config {
             stop_grace_most: Duration::from_secs(300),
             shutdown_grace: Duration::from_secs(4),
             log_limits: LogLimits::default(),
+            images: ImageLimits::default(),
+            measure_interval: Duration::from_secs(300),
+            isolation: Arc::new(Isolation::none()),
             version: Version { release: env!("CARGO_PKG_VERSION").to_owned(), ..Version::default() },
         }
     }

@@ -3,6 +3,7 @@
 use crate::disk;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use wire::FunctionName;
 
@@ -23,6 +24,24 @@ impl Data {
         let dir = self.path(name);
         disk::make_lasting_dir(&dir)?;
         Ok(dir)
+    }
+
+    /// How many bytes a function's directory takes on disk; 0 when there is none.
+    pub(crate) fn size(&self, name: &FunctionName) -> io::Result<u64> {
+        let (mut bytes, mut todo) = (0, vec![self.path(name)]);
+        while let Some(dir) = todo.pop() {
+            // What is removed meanwhile takes no room.
+            let Some(entries) = unless_gone(fs::read_dir(dir))? else { continue };
+            for entry in entries {
+                let entry = entry?;
+                let Some(metadata) = unless_gone(entry.metadata())? else { continue };
+                bytes += metadata.blocks() * 512;
+                if metadata.is_dir() {
+                    todo.push(entry.path());
+                }
+            }
+        }
+        Ok(bytes)
     }
 
     /// Removes a function's directory with all in it. It is out of the way first: replicas that are still ending keep
@@ -50,5 +69,12 @@ impl Data {
 
     fn path(&self, name: &FunctionName) -> PathBuf {
         self.0.join(name.namespace()).join(name.name())
+    }
+}
+
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
     }
 }

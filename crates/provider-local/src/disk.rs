@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 /// Makes a directory and its parents, readable by the owner alone.
@@ -45,6 +45,38 @@ pub(crate) fn write_for(path: &Path, content: &[u8], owner: Option<u32>) -> io::
 /// Makes a file or directory a user's and that user's own group's; links are not followed.
 pub(crate) fn give(path: &Path, owner: Option<u32>) -> io::Result<()> {
     owner.map_or(Ok(()), |owner| lchown(path, Some(owner), Some(owner)))
+}
+
+/// Gives a directory and all in it to a user, unless the directory is that user's already.
+pub(crate) fn give_all(dir: &Path, owner: u32) -> io::Result<()> {
+    if fs::symlink_metadata(dir)?.uid() == owner {
+        return Ok(());
+    }
+    give_below(dir, owner)?;
+    // Last: it says that all of it is done.
+    give(dir, Some(owner))
+}
+
+fn give_below(dir: &Path, owner: u32) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            give_below(&entry.path(), owner)?;
+        }
+        give(&entry.path(), Some(owner))?;
+    }
+    Ok(())
+}
+
+/// Lets other users through the directories from `top` down to `place`, itself left out; they see no more of them.
+pub(crate) fn let_through(top: &Path, place: &Path) -> io::Result<()> {
+    for dir in place.ancestors().skip(1).take_while(|dir| dir.starts_with(top)) {
+        let mode = fs::metadata(dir)?.permissions().mode();
+        if mode & 0o001 == 0 {
+            fs::set_permissions(dir, fs::Permissions::from_mode((mode & 0o777) | 0o011))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a file; `false` when it was not there.

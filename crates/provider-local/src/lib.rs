@@ -12,6 +12,7 @@ mod desired;
 mod disk;
 mod environment;
 mod images;
+mod isolation;
 pub mod local;
 mod logs;
 mod namespaces;
@@ -25,7 +26,9 @@ mod secrets;
 mod spawner;
 mod state;
 mod survivors;
+mod upkeep;
 mod usage;
 
-pub use config::{Config, LogLimits};
+pub use config::{Config, ImageLimits, LogLimits};
+pub use isolation::{Isolation, IsolationConfig};
 pub use local::{BuildError, LocalProvider};

@@ -11,17 +11,18 @@ use crate::disk;
 use crate::images::Images;
 use crate::logs::Logs;
 use crate::namespaces::Namespaces;
-use crate::process::{ProcessRuntime, Processes};
+use crate::process::{ProcessRuntime, Processes, Surroundings};
 use crate::reconcile::{Patience, Reconciler, Save};
 use crate::runtime::{Running, Runtime, Sample};
 use crate::secrets::Secrets;
 use crate::state::{Seen, State};
+use crate::upkeep::Upkeep;
 use async_trait::async_trait;
 use changes::Changes;
 use daemon::{Clock, Stop};
 use futures_util::stream::BoxStream;
 use image::Store;
-use provider::{Deployed, LogQuery, Provider, ProviderError, ReplicaTable, Result};
+use provider::{Deployed, Door, LogQuery, Provider, ProviderError, ReplicaTable, Result};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -42,9 +43,10 @@ const USAGE_WINDOW: Duration = Duration::from_millis(200);
 /// Runs functions on this machine.
 pub struct LocalProvider {
     changes: Arc<Changes>,
+    upkeep: Upkeep,
     runtime: Arc<dyn Runtime>,
     patience: Patience,
-    gateway_url: Arc<Mutex<String>>,
+    surroundings: Surroundings,
     version: Version,
 }
 
@@ -82,16 +84,17 @@ impl LocalProvider {
         let images = Images::new(images);
         let secrets = Arc::new(Secrets::new(&config.secrets));
         let logs = Arc::new(Logs::new(&config.logs, config.log_limits, Arc::clone(&clock)));
-        let gateway_url = Arc::new(Mutex::new(config.gateway_url.clone()));
+        let surroundings =
+            Surroundings { gateway_url: Arc::new(Mutex::new(config.gateway_url.clone())), ..Surroundings::default() };
         let processes = ProcessRuntime::new(
             config.clone(),
-            Arc::clone(&gateway_url),
+            surroundings.clone(),
             images.clone(),
             Arc::clone(&secrets),
             Arc::clone(&logs),
         )
         .map_err(|source| BuildError::Disk { what: "start the thread that starts processes".to_owned(), source })?;
-        Self::assemble(&config, images, secrets, logs, clock, gateway_url, Arc::new(Processes(Arc::new(processes))))
+        Self::assemble(&config, images, secrets, logs, clock, surroundings, Arc::new(Processes(Arc::new(processes))))
     }
 
     fn assemble(
@@ -100,7 +103,7 @@ impl LocalProvider {
         secrets: Arc<Secrets>,
         logs: Arc<Logs>,
         clock: Arc<dyn Clock>,
-        gateway_url: Arc<Mutex<String>>,
+        surroundings: Surroundings,
         runtime: Arc<dyn Runtime>,
     ) -> std::result::Result<Arc<Self>, BuildError> {
         let failed = |what: &str| {
@@ -116,11 +119,23 @@ impl LocalProvider {
         let data = Data::new(&config.data);
         data.finish_purges().map_err(failed("remove data directories of deleted functions"))?;
         let state = Arc::new(State::new(functions));
+        let isolation = Arc::clone(&config.isolation);
+        let upkeep = Upkeep {
+            state: Arc::clone(&state),
+            images: images.clone(),
+            data: data.clone(),
+            logs: Arc::clone(&logs),
+            clock: Arc::clone(&clock),
+            limits: config.images,
+            measure_interval: config.measure_interval,
+            stopped: Arc::default(),
+        };
         Ok(Arc::new(Self {
-            changes: Arc::new(Changes::new(files, namespaces, secrets, data, logs, images, clock, state)),
+            upkeep,
+            changes: Arc::new(Changes::new(files, namespaces, secrets, data, logs, images, isolation, clock, state)),
             runtime,
             patience: Patience { start: config.start_timeout, shutdown: config.shutdown_grace },
-            gateway_url,
+            surroundings,
             version: config.version.clone(),
         }))
     }
@@ -128,7 +143,13 @@ impl LocalProvider {
     /// Tells where functions reach the gateway, when that was not known yet. Replicas started before keep what they
     /// were told.
     pub fn set_gateway_url(&self, url: &str) {
-        url.clone_into(&mut self.gateway_url.lock().unwrap_or_else(PoisonError::into_inner));
+        url.clone_into(&mut self.surroundings.gateway_url.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Gives the door that serves listeners in functions' own networks; the first one given stays. Functions started
+    /// before have none.
+    pub fn set_door(&self, door: Arc<dyn Door>) {
+        self.surroundings.door.set(door).unwrap_or_default();
     }
 
     /// Runs functions until stopped; then no process of theirs is left. Stop it after whatever calls them.
@@ -141,7 +162,9 @@ impl LocalProvider {
                 tracing::warn!(%error, function = %name, "What became of a version cannot be put on disk");
             }
         });
-        Reconciler::new(state, Arc::clone(&self.runtime), logs, self.patience, save).run(stop).await;
+        let reconciler = Reconciler::new(state, Arc::clone(&self.runtime), logs, self.patience, save);
+        tokio::join!(reconciler.run(stop.clone()), self.upkeep.clone().run(stop));
+        self.changes.isolation.close();
     }
 
     /// Does something that touches the disk.
@@ -156,8 +179,9 @@ impl LocalProvider {
 
     fn status_of(&self, name: &FunctionName, entry: &Entry) -> FunctionStatus {
         let seen = self.changes.state.seen(name);
+        let data_trouble = self.changes.state.data_trouble(name);
         match entry {
-            Entry::Known(desired) => status(desired, name, &seen),
+            Entry::Known(desired) => status(desired, name, &seen, data_trouble.as_deref()),
             Entry::Unreadable(why) => FunctionStatus {
                 name: name.name().to_owned(),
                 namespace: name.namespace().to_owned(),
@@ -264,13 +288,14 @@ impl Provider for LocalProvider {
 
 /// A function as it was deployed and as it is. What is wrong with it is one more annotation: that is what every client
 /// shows.
-fn status(desired: &Desired, name: &FunctionName, seen: &Seen) -> FunctionStatus {
+fn status(desired: &Desired, name: &FunctionName, seen: &Seen, data_trouble: Option<&str>) -> FunctionStatus {
     let mut deployment = desired.deployment.clone();
     let taken_back = match &desired.standing {
         Standing::TakenBack(why) => Some(why),
         Standing::New | Standing::Proven => None,
     };
-    let said: Vec<&str> = taken_back.into_iter().chain(&seen.trouble).map(String::as_str).collect();
+    let said = taken_back.into_iter().chain(&seen.trouble).map(String::as_str).chain(data_trouble);
+    let said: Vec<&str> = said.collect();
     if !said.is_empty() {
         deployment.annotations.insert(annotation::STATUS.to_owned(), said.join("; "));
     }

@@ -1,28 +1,36 @@
-//! Replicas as processes: an unpacked image's command, run on this machine as a process group of its own.
+//! Replicas as processes: an unpacked image's command, confined as far as this machine lets us.
 //!
-//! There is no mount namespace: the command is run from the directory its image is unpacked in, and paths it is to use
-//! come in its environment.
+//! With a file system of its own a replica finds everything where OpenFaaS's functions look for it. Without one its
+//! command is run from the directory its image is unpacked in, and paths it is to use come in its environment.
 
+mod born;
 mod command;
+mod confined;
+mod identity;
 mod running;
 
 use crate::config::Config;
 use crate::data::Data;
 use crate::desired;
 use crate::disk;
-use crate::environment::{self, Given, Serves};
 use crate::images::Images;
+use crate::isolation::{Isolation, Wants};
 use crate::logs::{Logs, Reader};
 use crate::runtime::{Order, Running, Runtime, StartError};
 use crate::secrets::Secrets;
 use crate::spawner::{self, Spawner};
 use crate::survivors;
 use async_trait::async_trait;
+use born::Born;
+use confined::{Confined, Replica};
+use provider::{Address, Door};
 use running::Process;
+use sandbox::cgroup::Cgroup;
+use sandbox::{Level, Spec};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use wire::annotation;
 
@@ -36,8 +44,7 @@ const ENDING: Duration = Duration::from_secs(1);
 /// Runs replicas as processes.
 pub(crate) struct ProcessRuntime {
     config: Config,
-    /// Told before anything runs.
-    gateway_url: Arc<Mutex<String>>,
+    surroundings: Surroundings,
     images: Images,
     secrets: Arc<Secrets>,
     data: Data,
@@ -46,23 +53,55 @@ pub(crate) struct ProcessRuntime {
     spawner: Arc<Spawner>,
 }
 
+/// What is told before anything runs.
+#[derive(Clone, Default)]
+pub(crate) struct Surroundings {
+    /// Where functions without a network of their own reach the gateway.
+    pub(crate) gateway_url: Arc<Mutex<String>>,
+    /// Where listeners in functions' own networks are served.
+    pub(crate) door: Arc<OnceLock<Arc<dyn Door>>>,
+}
+
 /// A replica that is prepared: its directory is made, its command is known.
 struct Prepared {
-    command: Command,
+    how: How,
+    address: Address,
+    cgroup: Option<Cgroup>,
     grace: Duration,
 }
 
-/// A replica's own directory: its sockets, secrets and temporary files.
+/// How it is started.
+enum How {
+    Plain(Command),
+    Confined(Box<Spec>),
+}
+
+/// A replica's own directory: its sockets, secrets and temporary files. What is the function's own is below it.
 #[derive(Clone, Debug)]
 struct ReplicaDir(PathBuf);
 
 impl ReplicaDir {
+    /// The function's own, for its sockets.
+    fn inside(&self) -> PathBuf {
+        self.0.join("i")
+    }
+
     fn socket(&self) -> PathBuf {
-        self.0.join("s")
+        self.inside().join("s")
     }
 
     fn metrics_socket(&self) -> PathBuf {
-        self.0.join("m")
+        self.inside().join("m")
+    }
+
+    /// The socket of the agent in the function's network.
+    fn agent(&self) -> PathBuf {
+        self.0.join("a")
+    }
+
+    /// Files shown in `/etc`.
+    fn etc(&self) -> PathBuf {
+        self.0.join("e")
     }
 
     fn secrets(&self) -> PathBuf {
@@ -85,14 +124,14 @@ impl ReplicaDir {
 impl ProcessRuntime {
     pub(crate) fn new(
         config: Config,
-        gateway_url: Arc<Mutex<String>>,
+        surroundings: Surroundings,
         images: Images,
         secrets: Arc<Secrets>,
         logs: Arc<Logs>,
     ) -> io::Result<Self> {
         let data = Data::new(&config.data);
         let (reader, spawner) = (Arc::new(Reader::new()?), Arc::new(Spawner::new()?));
-        Ok(Self { config, gateway_url, images, secrets, data, logs, reader, spawner })
+        Ok(Self { config, surroundings, images, secrets, data, logs, reader, spawner })
     }
 
     /// The longest socket path there will be.
@@ -109,31 +148,74 @@ impl ProcessRuntime {
             .map_err(|error| StartError::new("find its image", error))?;
         let root = self.images.unpack(&image).map_err(|error| StartError::new("unpack its image", error))?;
 
-        disk::make_dir(&dir.temporary()).map_err(|error| StartError::new("make its directory", error))?;
+        let isolation = &self.config.isolation;
+        let user = isolation.user(&order.name).map_err(|error| StartError::new("give it a user of its own", error))?;
+        for part in [dir.inside(), dir.temporary()] {
+            let made = disk::make_dir(&part).and_then(|()| disk::give(&part, user));
+            made.map_err(|error| StartError::new("make its directory", error))?;
+        }
         self.secrets
-            .mount(&dir.secrets(), order.name.namespace(), &deployment.secrets, None)
+            .mount(&dir.secrets(), order.name.namespace(), &deployment.secrets, user)
             .map_err(|error| StartError::new("give it its secrets", error))?;
         let data = match desired::has_data(deployment) {
-            true => {
-                Some(self.data.open(&order.name).map_err(|error| StartError::new("open its data directory", error))?)
-            }
+            true => Some(self.data(order, user).map_err(|error| StartError::new("open its data directory", error))?),
             false => None,
         };
-        let gateway_url = self.gateway_url.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let given = Given {
-            gateway_url: &gateway_url,
-            inherited: &self.config.inherited,
-            serves: Serves::Sockets { calls: &dir.socket(), metrics: &dir.metrics_socket() },
-            secrets: &dir.secrets(),
+        let replica = Replica {
+            order,
+            image: &image,
+            root: &root,
+            dir,
             data: data.as_deref(),
-            temporary: &dir.temporary(),
-            home: None,
+            user,
+            wants: Wants::of(deployment).map_err(|error| StartError::new("read what it asks for", error))?,
+            gateway_url: &self.surroundings.gateway_url.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            inherited: &self.config.inherited,
         };
-        let variables = environment::variables(&image.config.env, &order.name, deployment, &given);
+        let Confined { mut spec, address, write_timeout } = match isolation.level() {
+            Level::None => return self.plain(&replica),
+            Level::Process => {
+                self.let_through(&[&root, &dir.inside()], user)?;
+                replica.beside(isolation)?
+            }
+            Level::Userns | Level::Full => replica.inside(isolation)?,
+        };
+        let cgroup = isolation
+            .cgroup(&order.id, deployment)
+            .map_err(|error| StartError::new("make its control group", error))?;
+        spec.cgroups = cgroup.iter().flat_map(Cgroup::procs_files).collect();
+        let grace = self.grace(write_timeout.as_deref());
+        Ok(Prepared { how: How::Confined(Box::new(spec)), address, cgroup, grace })
+    }
+
+    fn plain(&self, replica: &Replica<'_>) -> Result<Prepared, StartError> {
+        let variables = replica.plain_variables();
         let grace = self.grace(variables.get("write_timeout").map(String::as_str));
-        let command = command::build(&root, &image.config, variables)
-            .map_err(|error| StartError::new(format!("find its command in {}", root.display()), error))?;
-        Ok(Prepared { command, grace })
+        let command = command::build(replica.root, &replica.image.config, variables)
+            .map_err(|error| StartError::new(format!("find its command in {}", replica.root.display()), error))?;
+        let address = Address::Unix(replica.dir.socket());
+        Ok(Prepared { how: How::Plain(command), address, cgroup: None, grace })
+    }
+
+    /// The data directory, the function's own; also when another version or another level of isolation left it.
+    fn data(&self, order: &Order, user: Option<u32>) -> io::Result<PathBuf> {
+        let dir = self.data.open(&order.name)?;
+        let owner = user.unwrap_or_else(|| rustix::process::geteuid().as_raw());
+        if rustix::process::geteuid().is_root() {
+            disk::give_all(&dir, owner)?;
+        }
+        Ok(dir)
+    }
+
+    /// Without a file system of its own a function that is another user has to get through our directories.
+    fn let_through(&self, places: &[&Path], user: Option<u32>) -> Result<(), StartError> {
+        if user.is_none() {
+            return Ok(());
+        }
+        let state = self.config.functions.parent().unwrap_or(&self.config.functions);
+        let mut all = places.iter().copied().chain([self.config.data.as_path()]);
+        all.try_for_each(|place| disk::let_through(state, place))
+            .map_err(|error| StartError::new("let it through to its directories", error))
     }
 
     /// A call may take as long as the function's `write_timeout`; its end takes a moment more.
@@ -143,8 +225,6 @@ impl ProcessRuntime {
     }
 
     async fn spawn(&self, mut command: Command) -> io::Result<Child> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        spawner::bind_to_parent(&mut command);
         for _ in 0..BUSY_TRIES {
             let (same, child) = self.spawner.spawn(command).await;
             match child {
@@ -156,29 +236,57 @@ impl ProcessRuntime {
         Err(io::ErrorKind::ExecutableFileBusy.into())
     }
 
+    async fn bear(&self, how: How) -> Result<Born, StartError> {
+        match how {
+            How::Plain(mut command) => {
+                command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+                spawner::bind_to_parent(&mut command);
+                let program = PathBuf::from(command.get_program());
+                let child = self.spawn(command).await;
+                child.map(Born::plain).map_err(|error| StartError::new(format!("run {}", program.display()), error))
+            }
+            How::Confined(spec) => {
+                let (command, control) =
+                    self.isolation().launcher.command().map_err(|error| StartError::new("start its helper", error))?;
+                let helper = self.spawn(command).await.map_err(|error| StartError::new("start its helper", error))?;
+                let started = control.start(helper, &spec).await;
+                let started = started.map_err(|error| StartError::new("confine it", error))?;
+                Born::confined(started, self.surroundings.door.get())
+                    .map_err(|error| StartError::new("open the gateway in its network", error))
+            }
+        }
+    }
+
+    fn isolation(&self) -> &Isolation {
+        &self.config.isolation
+    }
+
     async fn run(self: &Arc<Self>, order: &Order, dir: &ReplicaDir) -> Result<Process, StartError> {
         let prepared = tokio::task::spawn_blocking({
             let (runtime, order, dir) = (Arc::clone(self), order.clone(), dir.clone());
             move || runtime.prepare(&order, &dir)
         });
-        let prepared = prepared.await.map_err(|error| StartError::new("prepare it", error))??;
-        let program = PathBuf::from(prepared.command.get_program());
-        let child = self
-            .spawn(prepared.command)
-            .await
-            .map_err(|error| StartError::new(format!("run {}", program.display()), error))?;
-        let ready_path = order.desired.deployment.annotations.get(annotation::READY_PATH);
+        let Prepared { how, address, cgroup, grace } =
+            prepared.await.map_err(|error| StartError::new("prepare it", error))??;
         let parts = running::Parts {
             dir: dir.clone(),
-            ready_path: ready_path.cloned(),
-            grace: prepared.grace,
+            address,
+            cgroup,
+            ready_path: order.desired.deployment.annotations.get(annotation::READY_PATH).cloned(),
+            grace,
             secrets: Arc::clone(&self.secrets),
             log: self.logs.of(&order.name),
             reader: Arc::clone(&self.reader),
             instance: order.instance.clone(),
             spawner: Arc::clone(&self.spawner),
         };
-        Process::watch(child, parts).map_err(|error| StartError::new("watch its process", error))
+        match self.bear(how).await {
+            Ok(born) => Process::watch(born, parts).await.map_err(|error| StartError::new("watch its process", error)),
+            Err(error) => {
+                running::remove_cgroup(parts.cgroup.as_ref()).await;
+                Err(error)
+            }
+        }
     }
 }
 
@@ -191,6 +299,10 @@ impl Runtime for Processes {
         let run = replicas_dir(&self.0.config);
         if let Err(error) = survivors::clear(run).await {
             tracing::warn!(%error, "What an earlier run left behind cannot be removed");
+        }
+        let begun = tokio::time::Instant::now();
+        while !self.0.isolation().clear_left_over() && begun.elapsed() < ENDING {
+            tokio::time::sleep(BUSY_PAUSE).await;
         }
     }
 

@@ -15,7 +15,6 @@ use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use provider::Address;
 use std::io;
-use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -32,12 +31,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_ASKING_PAUSE: Duration = Duration::from_millis(25);
 /// How long to wait for a socket's arrival before it is looked for again: a network file system tells nothing.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-
-/// Waits until `GET path` on the socket is answered with success.
-pub(crate) async fn wait(socket: &Path, path: &str) {
-    let probe = Probe { path: Some(path.to_owned()), ..Probe::default() };
-    until_ready(&Address::Unix(socket.to_owned()), &probe).await;
-}
 
 /// Waits until a replica can be called, asked as the probe says.
 pub(crate) async fn until_ready(address: &Address, probe: &Probe) {

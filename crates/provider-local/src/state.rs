@@ -31,6 +31,8 @@ pub(crate) struct State {
 struct Inner {
     functions: BTreeMap<FunctionName, Entry>,
     seen: HashMap<FunctionName, Seen>,
+    /// What is wrong with the size of data directories.
+    data_trouble: HashMap<FunctionName, String>,
     /// Functions whose wish has changed since the reconcile loop last asked.
     touched: BTreeSet<FunctionName>,
 }
@@ -43,7 +45,12 @@ impl State {
         });
         let state = Self {
             next_generation: AtomicU64::new(generations.max().unwrap_or(0) + 1),
-            inner: Mutex::new(Inner { touched: functions.keys().cloned().collect(), functions, seen: HashMap::new() }),
+            inner: Mutex::new(Inner {
+                touched: functions.keys().cloned().collect(),
+                functions,
+                seen: HashMap::new(),
+                data_trouble: HashMap::new(),
+            }),
             table: TableWriter::default(),
             wish: Notify::new(),
         };
@@ -73,6 +80,21 @@ impl State {
     /// What is wanted and seen of a function.
     pub(crate) fn seen(&self, name: &FunctionName) -> Seen {
         self.inner().seen.get(name).cloned().unwrap_or_default()
+    }
+
+    /// What is wrong with the size of a function's data directory.
+    pub(crate) fn data_trouble(&self, name: &FunctionName) -> Option<String> {
+        self.inner().data_trouble.get(name).cloned()
+    }
+
+    /// Notes that; whether it is news that something is wrong, or that nothing is any more.
+    pub(crate) fn set_data_trouble(&self, name: &FunctionName, trouble: Option<String>) -> bool {
+        let mut inner = self.inner();
+        let before = match &trouble {
+            Some(trouble) => inner.data_trouble.insert(name.clone(), trouble.clone()),
+            None => inner.data_trouble.remove(name),
+        };
+        before.is_some() != trouble.is_some()
     }
 
     /// The functions whose wish has changed since this was last asked; at first all.
@@ -107,7 +129,10 @@ impl State {
     fn set(&self, mut inner: MutexGuard<'_, Inner>, name: &FunctionName, entry: Option<Entry>) {
         match entry {
             Some(entry) => drop(inner.functions.insert(name.clone(), entry)),
-            None => drop(inner.functions.remove(name)),
+            None => {
+                inner.functions.remove(name);
+                inner.data_trouble.remove(name);
+            }
         }
         inner.touched.insert(name.clone());
         self.publish(&inner, name);

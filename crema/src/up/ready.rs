@@ -2,6 +2,8 @@
 
 use crate::cli::Up;
 use crate::terminal::say;
+use provider_local::Isolation;
+use sandbox::Level;
 use serde_json::json;
 use std::fs;
 use std::io;
@@ -57,7 +59,13 @@ impl Drop for Published {
 }
 
 /// Says what there is and what to try.
-pub(crate) fn announce(up: &Up, addresses: &Addresses, state: &Path, functions: &[FunctionStatus]) {
+pub(crate) fn announce(
+    up: &Up,
+    addresses: &Addresses,
+    state: &Path,
+    isolation: &Isolation,
+    functions: &[FunctionStatus],
+) {
     let gateway = addresses.gateway_url();
     say("");
     for function in functions {
@@ -91,6 +99,10 @@ pub(crate) fn announce(up: &Up, addresses: &Addresses, state: &Path, functions: 
     say("");
     say(format_args!("Metrics: http://{}/metrics", reachable(addresses.metrics)));
     say(format_args!("State:   {}", state.display()));
+    say(format_args!("Safety:  {}", isolation.describe()));
+    if isolation.level() == Level::None && rustix::process::geteuid().is_root() {
+        say("         Functions run as root, like crema itself: run it as another user to confine them.");
+    }
     say_open(up, addresses);
     say("Ready. Ctrl-C stops.");
 }
@@ -108,11 +120,6 @@ fn say_open(up: &Up, addresses: &Addresses) {
     if let Some(mqtt) = addresses.mqtt.filter(|mqtt| !mqtt.ip().is_loopback()) {
         let how = if up.mqtt_anonymous { "everyone may publish" } else { "passwords, in the clear" };
         open.push(format!("MQTT {mqtt} ({how})"));
-    }
-    if rustix::process::geteuid().is_root() {
-        say(
-            "Functions run as root, like crema itself: this version has no sandbox. Run it as another user to confine them.",
-        );
     }
     if open.is_empty() {
         say("Open to the network: nothing; everything listens on loopback.");

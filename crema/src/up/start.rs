@@ -17,7 +17,7 @@ use gateway_client::{ClientConfig, FunctionList, GatewayClient};
 use image::Store;
 use mqtt_broker::Broker;
 use mqtt_connector::MqttConnector;
-use provider_local::LocalProvider;
+use provider_local::{Isolation, IsolationConfig, LocalProvider};
 use queue::Queue;
 use stack::Stack;
 use std::net::Ipv4Addr;
@@ -65,6 +65,10 @@ pub(super) async fn serve(up: &Up, state: &StateDir, stack: &Stack, store: Store
     let mut provider_config = provider_local::Config::new(state.path(), run_dir.path().to_owned(), String::new());
     provider_config.inherited =
         ["TZ", "LANG"].iter().filter_map(|name| Some(((*name).to_owned(), env.get(name)?))).collect();
+    let isolation =
+        IsolationConfig { least: up.isolation_min, most: up.isolation_max, ..IsolationConfig::new(state.path()) };
+    let isolation = Arc::new(Isolation::probe(&isolation).await.map_err(anyhow::Error::msg)?);
+    provider_config.isolation = Arc::clone(&isolation);
     let provider = LocalProvider::build(provider_config, store.clone(), Arc::clone(&clock))?;
     let queue = open_queue(up.queue, state)?;
     let gateway = Gateway::build(
@@ -77,6 +81,7 @@ pub(super) async fn serve(up: &Up, state: &StateDir, stack: &Stack, store: Store
     )?;
     let gateway_url = format!("http://{}", gateway.functions_address());
     provider.set_gateway_url(&gateway_url);
+    provider.set_door(Arc::new(gateway.door()));
     let client = client(&gateway_url, &credentials)?;
     let (lister, listing) = stop::pair();
     let events = Events::build(up, state, &gateway_url, &credentials, &clock, listing)?;
@@ -111,7 +116,7 @@ pub(super) async fn serve(up: &Up, state: &StateDir, stack: &Stack, store: Store
             parts.splice(0..0, events.start());
             match addresses.publish(&state.join("run")) {
                 Ok(_published) => {
-                    announce(up, &addresses, state.path(), &functions);
+                    announce(up, &addresses, state.path(), &isolation, &functions);
                     tokio::select! {
                         () = stop.stopped() => Ok(()),
                         error = first_end(&mut parts) => Err(error.into()),

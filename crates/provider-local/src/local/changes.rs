@@ -4,6 +4,7 @@ use crate::admit::{self, Admitted};
 use crate::data::Data;
 use crate::desired::{Desired, Entry, Files, Standing, Version};
 use crate::images::Images;
+use crate::isolation::Isolation;
 use crate::logs::Logs;
 use crate::namespaces::Namespaces;
 use crate::readiness::Probes;
@@ -30,6 +31,7 @@ pub(super) struct Changes {
     data: Data,
     pub(super) logs: Arc<Logs>,
     images: Images,
+    pub(super) isolation: Arc<Isolation>,
     clock: Arc<dyn Clock>,
     pub(super) state: Arc<State>,
 }
@@ -43,11 +45,12 @@ impl Changes {
         data: Data,
         logs: Arc<Logs>,
         images: Images,
+        isolation: Arc<Isolation>,
         clock: Arc<dyn Clock>,
         state: Arc<State>,
     ) -> Self {
         let (one_at_a_time, file_locks) = Default::default();
-        Self { one_at_a_time, file_locks, files, namespaces, secrets, data, logs, images, clock, state }
+        Self { one_at_a_time, file_locks, files, namespaces, secrets, data, logs, images, isolation, clock, state }
     }
 
     pub(super) fn find(&self, name: &FunctionName) -> Result<Entry> {
@@ -55,6 +58,7 @@ impl Changes {
     }
 
     pub(super) fn deploy(&self, deployment: FunctionDeployment) -> Result<Deployed> {
+        self.prepare(&deployment)?;
         let _turn = self.turn();
         let admitted = self.admit(deployment)?;
         if self.state.get(&admitted.checked.name).is_some() {
@@ -66,6 +70,7 @@ impl Changes {
     }
 
     pub(super) fn update(&self, deployment: FunctionDeployment) -> Result<Deployed> {
+        self.prepare(&deployment)?;
         let _turn = self.turn();
         // A name that is none is refused before it is looked for.
         let name = check::deployment(&deployment).map(|checked| checked.name);
@@ -203,6 +208,17 @@ impl Changes {
         self.namespaces.find(namespace)
     }
 
+    /// Unpacks a deployment's image, which may take a while, before the deployment's turn. What else is wrong with it is
+    /// found then.
+    fn prepare(&self, deployment: &FunctionDeployment) -> Result<()> {
+        let is_named = FunctionName::new(&deployment.service, &deployment.namespace).is_ok();
+        let Ok(reference) = deployment.image.parse() else { return Ok(()) };
+        if !is_named || self.images.find(&reference).is_err() {
+            return Ok(());
+        }
+        self.images.prepare(&reference, None, self.clock.now().into())
+    }
+
     /// Whether a version has been taken back or is in trouble: deploying it again is another try.
     fn has_failed(&self, name: &FunctionName, desired: &Desired) -> bool {
         match desired.standing {
@@ -216,14 +232,14 @@ impl Changes {
         // It is ours to say: who deploys what another one was described with does not mean it.
         deployment.annotations.remove(annotation::STATUS);
         Probes::of(&deployment.annotations).map_err(ProviderError::Invalid)?;
-        admit::admit(deployment, &self.namespaces, &self.secrets, &self.images)
+        admit::admit(deployment, &self.namespaces, &self.secrets, &self.images, &self.isolation)
     }
 
     /// Makes an admitted deployment the wish.
     fn take(&self, admitted: Admitted, created_at: String, replicas: u32, before: Option<Version>) -> Result<Deployed> {
         let Admitted { checked, deployment, image } = admitted;
         let desired = Desired::new(deployment, image.digest, created_at, self.state.next_generation());
-        let not_enforced = admit::not_enforced(&desired.deployment);
+        let not_enforced = admit::not_enforced(&desired.deployment, &self.isolation);
         self.keep(&checked.name, Desired { replicas, before, ..desired })?;
         tracing::info!(function = %checked.name, image = %checked.image, replicas, "Function deployed");
         if let Some(text) = not_enforced {

@@ -1,8 +1,9 @@
 //! A replica's process while it runs and until nothing of it is left.
 
 use super::ReplicaDir;
+use super::born::Born;
 use crate::logs::{Captured, FunctionLog, Reader};
-use crate::readiness;
+use crate::readiness::{self, Probe};
 use crate::runtime::{Running, Sample};
 use crate::secrets::Secrets;
 use crate::spawner::Spawner;
@@ -11,19 +12,23 @@ use crate::usage;
 use async_trait::async_trait;
 use provider::Address;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use sandbox::cgroup::{Cgroup, Removal};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long to read on what an ended process has written: something outside its group may keep the pipe open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long to wait for what is in a control group to end after it has been killed.
+const CLEARING: Duration = Duration::from_secs(2);
+const CLEARING_PAUSE: Duration = Duration::from_millis(2);
 
 /// How much likelier than by its size the kernel chooses a function when memory runs out.
 const OOM_SCORE: &str = "300";
@@ -31,6 +36,8 @@ const OOM_SCORE: &str = "300";
 /// What a process is watched with.
 pub(super) struct Parts {
     pub(super) dir: ReplicaDir,
+    pub(super) address: Address,
+    pub(super) cgroup: Option<Cgroup>,
     pub(super) ready_path: Option<String>,
     pub(super) grace: Duration,
     pub(super) secrets: Arc<Secrets>,
@@ -44,8 +51,9 @@ pub(super) struct Parts {
 /// The process group of a replica. Dropping it kills it.
 pub(super) struct Process {
     group: Arc<Group>,
-    dir: ReplicaDir,
-    ready_path: String,
+    address: Address,
+    cgroup: Option<Cgroup>,
+    probe: Probe,
     grace: Duration,
     ended: watch::Receiver<Option<String>>,
     /// Goes on after a drop, which makes it end.
@@ -64,54 +72,56 @@ impl Group {
     }
 
     /// Kills what the leader left behind and reaps it. Its end has been seen, so nothing here waits.
-    fn reap(&self, child: &mut Child) -> io::Result<ExitStatus> {
+    fn reap(&self) -> io::Result<ExitStatus> {
         let mut pid = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pid) = pid.take() {
-            signal_group(pid, Signal::KILL);
-        }
-        child.wait()
+        let Some(pid) = pid.take() else { return Err(io::ErrorKind::NotFound.into()) };
+        signal_group(pid, Signal::KILL);
+        sandbox::reap(pid)
     }
 }
 
 impl Process {
     /// Watches a process that has just been started: its end, and what it writes.
-    pub(super) fn watch(mut child: Child, parts: Parts) -> io::Result<Self> {
-        match Self::try_watch(&mut child, &parts) {
-            Ok((pid, ends, output)) => {
-                let group = Arc::new(Group(Mutex::new(Some(pid))));
+    pub(super) async fn watch(mut born: Born, parts: Parts) -> io::Result<Self> {
+        let group = Arc::new(Group(Mutex::new(Some(born.pid))));
+        match Self::try_watch(&mut born, &parts) {
+            Ok((ends, output)) => {
                 let (sender, ended) = watch::channel(None);
                 Ok(Self {
-                    dir: parts.dir.clone(),
-                    ready_path: path(parts.ready_path.as_deref()),
+                    address: parts.address.clone(),
+                    cgroup: parts.cgroup.clone(),
+                    probe: Probe { path: parts.ready_path.as_deref().and_then(path), ..Probe::default() },
                     grace: parts.grace,
                     ended,
-                    _watcher: tokio::spawn(until_gone(child, Arc::clone(&group), ends, output, parts, sender)),
+                    _watcher: tokio::spawn(until_gone(born, Arc::clone(&group), ends, output, parts, sender)),
                     group,
                 })
             }
             Err(error) => {
-                child.kill().and_then(|()| child.wait()).map(drop).unwrap_or_default();
+                group.signal(Signal::KILL);
+                tokio::task::spawn_blocking(move || group.reap().map(drop).unwrap_or_default())
+                    .await
+                    .unwrap_or_default();
+                remove_cgroup(parts.cgroup.as_ref()).await;
                 Err(error)
             }
         }
     }
 
-    fn try_watch(child: &mut Child, parts: &Parts) -> io::Result<(Pid, unix::Signal, Vec<Captured>)> {
-        let pid = Pid::from_child(child);
+    fn try_watch(born: &mut Born, parts: &Parts) -> io::Result<(unix::Signal, Vec<Captured>)> {
         let ends = unix::signal(SignalKind::child())?;
-        survivors::record(&parts.dir.0, pid.as_raw_nonzero().get())?;
+        survivors::record(&parts.dir.0, born.pid.as_raw_nonzero().get())?;
         // When memory runs out, functions go before the platform. A kernel that does not let us is no reason to fail.
-        std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE).unwrap_or_default();
-        let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
+        std::fs::write(format!("/proc/{}/oom_score_adj", born.pid), OOM_SCORE).unwrap_or_default();
         let capture = |pipe| parts.reader.capture(pipe, Arc::clone(&parts.log), parts.instance.clone());
-        let output = pipes.into_iter().flatten().map(capture).collect::<io::Result<_>>()?;
-        Ok((pid, ends, output))
+        let output = born.output.drain(..).map(capture).collect::<io::Result<_>>()?;
+        Ok((ends, output))
     }
 }
 
 /// Waits for a process's end and clears up after it.
 async fn until_gone(
-    mut child: Child,
+    born: Born,
     group: Arc<Group>,
     mut ends: unix::Signal,
     mut output: Vec<Captured>,
@@ -119,11 +129,18 @@ async fn until_gone(
     ended: watch::Sender<Option<String>>,
 ) {
     // Signals of several ends may come as one, and one may have come before this line: look first.
-    while !has_ended(Pid::from_child(&child)) {
+    while !has_ended(born.pid) {
         // The stream of signals does not end.
         ends.recv().await.unwrap_or_default();
     }
-    let how = group.reap(&mut child).map_or_else(|error| format!("ended, how is not known: {error}"), in_words);
+    let how = group.reap().map_or_else(|error| format!("ended, how is not known: {error}"), in_words);
+    let how = match parts.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok()) {
+        Some(1..) => format!("{how}: it used more memory than its limit"),
+        _ => how,
+    };
+    // Whatever else is in its network and its group goes with it.
+    drop(born);
+    remove_cgroup(parts.cgroup.as_ref()).await;
     survivors::sweep(&parts.dir.0).await;
     let drained = async {
         for pipe in &mut output {
@@ -141,11 +158,11 @@ async fn until_gone(
 #[async_trait]
 impl Running for Process {
     fn address(&self) -> Address {
-        Address::Unix(self.dir.socket())
+        self.address.clone()
     }
 
     async fn ready(&self) {
-        readiness::wait(&self.dir.socket(), &self.ready_path).await;
+        readiness::until_ready(&self.address, &self.probe).await;
     }
 
     async fn ended(&self) -> String {
@@ -163,8 +180,11 @@ impl Running for Process {
     }
 
     fn sample(&self) -> Option<Sample> {
+        let counted = self.cgroup.as_ref().and_then(|cgroup| {
+            Some(Sample { cpu: cgroup.cpu_time().ok()??, memory_bytes: cgroup.memory_bytes().ok()?? })
+        });
         let pid = *self.group.0.lock().unwrap_or_else(PoisonError::into_inner);
-        usage::sample(pid?.as_raw_nonzero().get())
+        counted.or_else(|| usage::sample(pid?.as_raw_nonzero().get()))
     }
 
     fn grace(&self) -> Duration {
@@ -190,12 +210,33 @@ fn signal_group(pid: Pid, signal: Signal) {
     kill_process_group(pid, signal).unwrap_or_default();
 }
 
-/// The path to ask for readiness.
-fn path(annotation: Option<&str>) -> String {
-    match annotation.map(str::trim) {
-        None | Some("") => readiness::DEFAULT_PATH.to_owned(),
-        Some(path) if path.starts_with('/') => path.to_owned(),
-        Some(path) => format!("/{path}"),
+/// Removes a control group with all that is still in it.
+pub(super) async fn remove_cgroup(cgroup: Option<&Cgroup>) {
+    let Some(cgroup) = cgroup else { return };
+    let begun = Instant::now();
+    loop {
+        let removed = cgroup.kill_all().and_then(|()| cgroup.remove());
+        match removed {
+            Ok(Removal::Busy) if begun.elapsed() < CLEARING => sleep(CLEARING_PAUSE).await,
+            Ok(Removal::Busy) => {
+                tracing::warn!("Processes in a function's control group do not end");
+                return;
+            }
+            Ok(Removal::Done) => return,
+            Err(error) => {
+                tracing::warn!(%error, "A function's control group cannot be removed");
+                return;
+            }
+        }
+    }
+}
+
+/// The path to ask for readiness, when it is not the usual one.
+fn path(annotation: &str) -> Option<String> {
+    match annotation.trim() {
+        "" => None,
+        path if path.starts_with('/') => Some(path.to_owned()),
+        path => Some(format!("/{path}")),
     }
 }
 

@@ -31,12 +31,12 @@ pub(crate) struct Probes {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Probe {
     /// `None` is the one of SDK and watchdog.
-    pub(super) path: Option<String>,
-    pub(super) initial_delay: Duration,
+    pub(crate) path: Option<String>,
+    pub(crate) initial_delay: Duration,
     /// `None` is as soon as it makes sense.
-    pub(super) period: Option<Duration>,
-    pub(super) timeout: Duration,
-    pub(super) successes: u32,
+    pub(crate) period: Option<Duration>,
+    pub(crate) timeout: Duration,
+    pub(crate) successes: u32,
 }
 
 /// The question that goes on while a replica runs.

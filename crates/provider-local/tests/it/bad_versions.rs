@@ -128,7 +128,7 @@ async fn with_a_data_directory_a_version_that_never_gets_ready_gives_way_to_the_
 async fn one_that_fails_its_health_probe_is_replaced_and_the_log_says_so() {
     let bench = Bench::new();
     let mut wanted = deployment("ill");
-    for (key, value) in [("path", "/alive"), ("periodSeconds", "1"), ("failureThreshold", "1")] {
+    for (key, value) in [("path", "/alive"), ("initialDelaySeconds", "1"), ("failureThreshold", "1")] {
         wanted.annotations.insert(format!("{}{key}", annotation::HEALTH_PROBE), value.to_owned());
     }
     // Ready by its own path, and then asked for one that it does not know.

@@ -21,17 +21,33 @@ async fn a_platform() {
     Arc::clone(&provider).run(stop).await;
 }
 
-pub(crate) fn start(dir: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+/// A platform's process. It does not outlive its test.
+pub(crate) struct Platform(Child);
+
+impl Platform {
+    /// Kills it, and waits until it has ended.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().and_then(|()| self.0.wait()).map(drop).unwrap_or_default();
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub(crate) fn start(dir: &Path) -> Platform {
+    let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "host::a_platform", "--nocapture", "--quiet"])
         .env(DIRECTORY, dir)
         .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+        .spawn();
+    Platform(child.unwrap())
 }
 
 /// The sockets of the platform's functions.
 pub(crate) fn sockets(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(dir.join("run/fn")) else { return Vec::new() };
-    entries.flatten().map(|entry| entry.path().join("s")).filter(|socket| socket.exists()).collect()
+    entries.flatten().map(|entry| entry.path().join("i/s")).filter(|socket| socket.exists()).collect()
 }

@@ -46,7 +46,7 @@ async fn images_that_need_a_sandbox_are_refused_with_the_reason() {
     let bench = Bench::new();
     let foreign = FunctionDeployment { image: FOREIGN_IMAGE.to_owned(), ..deployment("foreign") };
     let error = bench.provider.deploy(foreign).await.unwrap_err();
-    assert!(matches!(&error, ProviderError::Invalid(text) if text.contains("sandbox")), "{error}");
+    assert!(matches!(&error, ProviderError::Invalid(text) if text.contains("file system of its own")), "{error}");
 }
 
 #[tokio::test]
@@ -166,6 +166,6 @@ async fn what_is_not_enforced_is_kept_and_said() {
     let limits = Some(Resources { memory: "64Mi".to_owned(), ..Resources::default() });
     bench.deployed(FunctionDeployment { limits: limits.clone(), ..deployment("limited") }).await;
     assert_eq!(bench.provider.status(&name("limited"), false).await.unwrap().limits, limits);
-    bench.logged(&name("limited"), "not enforced by this version: limits").await;
+    bench.logged(&name("limited"), "not enforced at isolation level none: limits").await;
     bench.stop().await;
 }

@@ -11,3 +11,4 @@ mod lifecycle;
 mod logs;
 mod promises;
 mod updates;
+mod upkeep;

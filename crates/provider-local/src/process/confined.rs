@@ -1,0 +1,211 @@
+//! What the sandbox is told of a replica.
+
+use super::identity::{self, Identity};
+use super::{ReplicaDir, command};
+use crate::environment::{self, Given, Serves};
+use crate::isolation::{Isolation, Network, Wants, serves_socket};
+use crate::runtime::{Order, StartError};
+use image::Image;
+use provider::Address;
+use sandbox::confine::{Limits, Ports, Rules};
+use sandbox::{Mount, Spec, Target, User, prepare_root};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use wire::annotation;
+
+/// The gateway's port in a function's own network, as OpenFaaS's functions know it.
+const GATEWAY_PORT: u16 = 8080;
+/// The port of whoever has to leave that one to the other: a watchdog listens where it is told, an image without one
+/// often on 8080 whatever it is told.
+const OTHER_PORT: u16 = 8079;
+/// Where sockets are inside.
+const SOCKETS: &str = "/run/crema";
+/// Where secrets are inside, as OpenFaaS has it.
+const SECRETS: &str = "/var/openfaas/secrets";
+const TEMPORARY: &str = "/tmp";
+/// What a function may write over its image, in memory.
+const SCRATCH_BYTES: u64 = 64 << 20;
+/// Who a function is inside a user namespace when its image does not say.
+const INSIDE: u32 = 1000;
+const OPEN_FILES: u64 = 65_536;
+/// What programs read of the machine at level `process`.
+const READABLE: [&str; 6] =
+    ["/etc/localtime", "/usr/share/zoneinfo", "/etc/hosts", "/etc/resolv.conf", "/etc/ssl", "/proc/self"];
+const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"];
+
+/// A replica that is about to be started.
+pub(super) struct Replica<'a> {
+    pub(super) order: &'a Order,
+    pub(super) image: &'a Image,
+    pub(super) root: &'a Path,
+    pub(super) dir: &'a ReplicaDir,
+    pub(super) data: Option<&'a Path>,
+    pub(super) user: Option<u32>,
+    pub(super) wants: Wants,
+    pub(super) gateway_url: &'a str,
+    pub(super) inherited: &'a [(String, String)],
+}
+
+/// What to start and where it will be.
+pub(super) struct Confined {
+    pub(super) spec: Spec,
+    pub(super) address: Address,
+    pub(super) write_timeout: Option<String>,
+}
+
+impl Replica<'_> {
+    /// For a level with a file system of its own.
+    pub(super) fn inside(&self, isolation: &Isolation) -> Result<Confined, StartError> {
+        let deployment = &self.order.desired.deployment;
+        let config = &self.image.config;
+        let identity = Identity::of(self.root, config);
+        let number = self.user.or(identity.number).unwrap_or(INSIDE);
+        let (serves, gateway_port, address) = self.ports()?;
+        let own_network = self.wants.network != Network::Host;
+        let gateway_url = match own_network {
+            true => format!("http://127.0.0.1:{gateway_port}"),
+            false => self.gateway_url.to_owned(),
+        };
+        let data = self.data.and(deployment.annotations.get(annotation::DATA_PATH)).map(PathBuf::from);
+        let sockets = [Path::new(SOCKETS).join("s"), Path::new(SOCKETS).join("m")];
+        let given = Given {
+            gateway_url: &gateway_url,
+            inherited: self.inherited,
+            serves: match serves {
+                None => Serves::Sockets { calls: &sockets[0], metrics: &sockets[1] },
+                Some(port) => Serves::Port(port),
+            },
+            secrets: Path::new(SECRETS),
+            data: data.as_deref(),
+            temporary: Path::new(TEMPORARY),
+            home: Some(&identity.home),
+        };
+        let variables = environment::variables(&config.env, &self.order.name, deployment, &given);
+
+        let mut spec = Spec::new(isolation.level(), self.root, argv(self.image));
+        spec.writable = (!deployment.read_only_root_filesystem).then_some(SCRATCH_BYTES);
+        spec.working_dir = PathBuf::from(&config.working_dir);
+        spec.user = Some(User { uid: number, gid: number });
+        spec.hostname.clone_from(&self.order.instance);
+        spec.mounts = self.mounts(&identity, number, data.as_deref())?;
+        spec.network = match own_network {
+            true => sandbox::Network::Own {
+                listen: match self.wants.network {
+                    Network::None => Vec::new(),
+                    _ => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, gateway_port))],
+                },
+                agent: serves.map(|_| self.dir.agent()),
+            },
+            false => sandbox::Network::Host,
+        };
+        let targets: Vec<Target> = spec.mounts.iter().map(target).collect();
+        prepare_root(self.root, &targets).map_err(|error| StartError::new("prepare its root directory", error))?;
+        let write_timeout = variables.get("write_timeout").cloned();
+        spec.env = variables.into_iter().collect();
+        self.bound(&mut spec, isolation);
+        Ok(Confined { spec, address, write_timeout })
+    }
+
+    /// For the level without a file system of its own.
+    pub(super) fn beside(&self, isolation: &Isolation) -> Result<Confined, StartError> {
+        let variables = self.plain_variables();
+        let write_timeout = variables.get("write_timeout").cloned();
+        let command = command::build(self.root, &self.image.config, variables)
+            .map_err(|error| StartError::new(format!("find its command in {}", self.root.display()), error))?;
+        let text = |word: &std::ffi::OsStr| word.to_string_lossy().into_owned();
+        let argv = std::iter::once(command.get_program()).chain(command.get_args()).map(text).collect();
+        let mut spec = Spec::new(isolation.level(), self.root, argv);
+        spec.env = command.get_envs().filter_map(|(key, value)| Some((text(key), text(value?)))).collect();
+        spec.working_dir = command.get_current_dir().unwrap_or(self.root).to_owned();
+        spec.user = self.user.map(|uid| User { uid, gid: uid });
+        let gateway = self.gateway_url.rsplit(':').next().and_then(|port| port.trim_end_matches('/').parse().ok());
+        spec.files = Some(Rules {
+            executable: vec![self.root.to_owned()],
+            readable: READABLE.iter().map(PathBuf::from).chain([self.dir.secrets()]).collect(),
+            writable: [self.dir.inside(), self.dir.temporary()]
+                .into_iter()
+                .chain(self.data.map(Path::to_owned))
+                .chain(DEVICES.iter().map(PathBuf::from))
+                .collect(),
+            ports: (self.wants.network == Network::Gateway)
+                .then(|| Ports { connect: gateway.into_iter().collect(), bind: Vec::new() }),
+        });
+        self.bound(&mut spec, isolation);
+        Ok(Confined { spec, address: Address::Unix(self.dir.socket()), write_timeout })
+    }
+
+    /// The environment of a replica that sees this machine's file system.
+    pub(super) fn plain_variables(&self) -> std::collections::BTreeMap<String, String> {
+        let given = Given {
+            gateway_url: self.gateway_url,
+            inherited: self.inherited,
+            serves: Serves::Sockets { calls: &self.dir.socket(), metrics: &self.dir.metrics_socket() },
+            secrets: &self.dir.secrets(),
+            data: self.data,
+            temporary: &self.dir.temporary(),
+            home: None,
+        };
+        environment::variables(&self.image.config.env, &self.order.name, &self.order.desired.deployment, &given)
+    }
+
+    /// What every level has.
+    fn bound(&self, spec: &mut Spec, isolation: &Isolation) {
+        spec.seccomp.clone_from(&isolation.seccomp);
+        let (memory, _) = isolation.controlled();
+        let limits = self.order.desired.deployment.limits.as_ref().filter(|_| !memory);
+        let data_bytes = limits.and_then(|limits| wire::quantity::memory(&limits.memory).ok());
+        spec.limits = Limits { open_files: Some(OPEN_FILES), data_bytes, ..Limits::default() };
+    }
+
+    /// The port to tell it, if it is to listen on one, the gateway's port beside it, and where to call it.
+    fn ports(&self) -> Result<(Option<u16>, u16, Address), StartError> {
+        if serves_socket(self.image) {
+            return Ok((None, GATEWAY_PORT, Address::Unix(self.dir.socket())));
+        }
+        if self.wants.network == Network::Host {
+            let port = free_port().map_err(|error| StartError::new("find a free port", error))?;
+            return Ok((Some(port), port, Address::Tcp((Ipv4Addr::LOCALHOST, port).into())));
+        }
+        let (port, gateway) = match is_watchdog(self.image) {
+            true => (OTHER_PORT, GATEWAY_PORT),
+            false => (GATEWAY_PORT, OTHER_PORT),
+        };
+        Ok((Some(port), gateway, Address::Inside { agent: self.dir.agent(), port }))
+    }
+
+    fn mounts(&self, identity: &Identity, number: u32, data: Option<&Path>) -> Result<Vec<Mount>, StartError> {
+        let mount = |source: PathBuf, target: PathBuf, read_only| Mount { source, target, read_only };
+        let mut mounts =
+            vec![mount(self.dir.inside(), SOCKETS.into(), false), mount(self.dir.secrets(), SECRETS.into(), true)];
+        if let (Some(source), Some(target)) = (self.data, data) {
+            mounts.push(mount(source.to_owned(), target.to_owned(), false));
+        }
+        let resolves = matches!(self.wants.network, Network::Egress | Network::Host);
+        let files = identity::write(&self.dir.etc(), self.root, identity, number, &self.order.instance, resolves)
+            .map_err(|error| StartError::new("write its files in /etc", error))?;
+        mounts.extend(files.into_iter().map(|(source, target)| mount(source, target, true)));
+        Ok(mounts)
+    }
+}
+
+fn target(mount: &Mount) -> Target {
+    match mount.source.is_dir() {
+        true => Target::Dir(mount.target.clone()),
+        false => Target::File(mount.target.clone()),
+    }
+}
+
+fn argv(image: &Image) -> Vec<String> {
+    image.config.entrypoint.iter().chain(&image.config.cmd).cloned().collect()
+}
+
+/// Whether an image starts with a watchdog, which listens on the port it is told.
+fn is_watchdog(image: &Image) -> bool {
+    let words = image.config.entrypoint.iter().chain(&image.config.cmd);
+    words.filter_map(|word| Path::new(word).file_name()?.to_str()).any(|name| name.ends_with("watchdog"))
+}
+
+/// A port that nobody has at this moment.
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
