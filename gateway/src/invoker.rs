@@ -160,7 +160,8 @@ impl Invoker {
         function: &Rc<Function>,
         mut exchange: impl AsyncFnMut(&Endpoint) -> Result<T, ForwardError>,
     ) -> Result<T, CallError> {
-        let mut current = Rc::clone(function);
+        // The client's body may have taken its time: replicas that have left since get no call.
+        let mut current = self.current(function)?;
         let mut settled = false;
         loop {
             if current.endpoints.is_empty() {
@@ -171,7 +172,8 @@ impl Invoker {
                 Err(error) if error.unread() && !settled => {
                     settled = true;
                     tracing::debug!(function = %current.label, %error, "no replica can be connected to");
-                    current = self.settle(&current).await?;
+                    self.settle(&current).await;
+                    current = self.current(&current)?;
                 }
                 Err(error) => return Err(CallError::Forward { function: current.name.clone(), error }),
             }
@@ -186,7 +188,7 @@ impl Invoker {
             let waited = self.state.scaler.ready(&function.name, &self.state.metrics, starts).await;
             function.metrics.cold_waits.observe(seconds(began.elapsed()));
             waited?;
-            function = self.function(&function.label).ok_or_else(|| NoReplica::Gone(function.name.clone()))?;
+            function = self.current(&function)?;
             if !function.endpoints.is_empty() {
                 return Ok(function);
             }
@@ -196,12 +198,21 @@ impl Invoker {
     }
 
     /// Waits until the table says something else of a function whose replicas are not there.
-    async fn settle(&self, function: &Function) -> Result<Rc<Function>, CallError> {
+    async fn settle(&self, function: &Function) {
         let mut table = self.table.borrow().clone();
         let before = Arc::clone(&function.replicas);
         let changed = table.wait_for(&function.name, move |known| known != Some(&*before));
         drop(tokio::time::timeout(SETTLE, changed).await);
-        self.function(&function.label).ok_or_else(|| NoReplica::Gone(function.name.clone()).into())
+    }
+
+    /// A function as the table has it now.
+    fn current(&self, function: &Rc<Function>) -> Result<Rc<Function>, NoReplica> {
+        self.refresh();
+        let same = |replicas: &Arc<FunctionReplicas>| Arc::ptr_eq(replicas, &function.replicas);
+        if self.known.borrow().get(&function.name).is_some_and(same) {
+            return Ok(Rc::clone(function));
+        }
+        self.function(&function.label).ok_or_else(|| NoReplica::Gone(function.name.clone()))
     }
 }
 

@@ -1,10 +1,11 @@
 //! Calls that find no replica: one wish however many wait, bounded waiting, and the reason when there is none.
 
-use crate::stage::{Function, Stage, eventually};
+use crate::stage::{Answer, Function, PATIENCE, Stage, eventually};
 use gateway::Config;
 use provider::memory::Script;
 use provider::{Address, Provider};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 #[tokio::test]
@@ -140,6 +141,25 @@ async fn a_call_that_a_leaving_replica_did_not_read_goes_to_the_next_one() {
     drop((listener, unread));
     assert_eq!(call.await.unwrap(), 200);
     assert_eq!(function.only().body, b"order");
+}
+
+#[tokio::test]
+async fn a_slow_body_goes_to_the_replica_that_is_there_when_it_has_come() {
+    let stage = Stage::new().await;
+    let (old, new) = (Function::ok().await, Function::ok().await);
+    stage.function("f", old.address).await;
+    let mut client = stage.connect().await;
+    let head = b"POST /function/f HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\n";
+    client.write_all(head).await.unwrap();
+    eventually("the call began", async || {
+        stage.scrape().await.contains(r#"invocation_started{function_name="f.openfaas-fn"} 1"#)
+    })
+    .await;
+    stage.script("f", Script::at(Address::Tcp(new.address)));
+    client.write_all(b"order").await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(PATIENCE, client.read_to_end(&mut answer)).await.unwrap().unwrap();
+    assert_eq!((Answer::read(&answer).status, old.count(), new.count()), (200, 0, 1));
 }
 
 async fn closed_port() -> std::net::SocketAddr {
