@@ -81,9 +81,18 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
+/// Whether the platform wants to be asked before the program runs.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) enum Go {
+    /// It runs when it can.
+    AtOnce,
+    /// It runs when the platform has sent one message more.
+    WhenTold,
+}
+
 /// The messages that carry a spec: its length, then its pieces.
-pub(crate) fn pieces(spec: &Spec) -> io::Result<Vec<Vec<u8>>> {
-    let bytes = postcard::to_stdvec(spec).map_err(io::Error::other)?;
+pub(crate) fn pieces(spec: &Spec, go: Go) -> io::Result<Vec<Vec<u8>>> {
+    let bytes = postcard::to_stdvec(&(go, spec)).map_err(io::Error::other)?;
     if bytes.len() > LARGEST {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "arguments and environment are too large"));
     }
@@ -122,7 +131,7 @@ pub(crate) fn receive(socket: impl AsFd) -> rustix::io::Result<(Vec<u8>, Vec<Own
 }
 
 /// Waits for the spec in the helper; `None` if the platform has gone without sending one.
-pub(crate) fn receive_spec(socket: impl AsFd) -> io::Result<Option<Spec>> {
+pub(crate) fn receive_spec(socket: impl AsFd) -> io::Result<Option<(Go, Spec)>> {
     let (length, _) = receive(&socket)?;
     let Some(length) = length.first_chunk::<8>() else { return Ok(None) };
     let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX).min(LARGEST);

@@ -13,7 +13,7 @@ mod serve;
 mod sys;
 mod user;
 
-use crate::exchange::{self, Failure, Reply, Step};
+use crate::exchange::{self, Failure, Go, Reply, Step};
 use crate::{Level, Network, Spec};
 use mounts::Sources;
 use rustix::fs::Mode;
@@ -73,7 +73,7 @@ fn tell(platform: &OwnedFd, failure: Failure) {
 fn run(platform: &OwnedFd) -> Result<Option<AgentParts>, Failure> {
     die_with_platform(platform)?;
     match exchange::receive_spec(platform).step("read what to start")? {
-        Some(spec) => start(platform, &spec),
+        Some((go, spec)) => start(platform, &spec, go),
         None => Ok(None),
     }
 }
@@ -103,7 +103,7 @@ struct Outside {
     agent: Option<UnixListener>,
 }
 
-fn start(platform: &OwnedFd, spec: &Spec) -> Result<Option<AgentParts>, Failure> {
+fn start(platform: &OwnedFd, spec: &Spec, go: Go) -> Result<Option<AgentParts>, Failure> {
     sys::close_on_exec_from(3).step("close what was inherited")?;
     // What is made for the function is for it to use, and it begins as programs expect, whatever the platform has.
     rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -125,6 +125,12 @@ fn start(platform: &OwnedFd, spec: &Spec) -> Result<Option<AgentParts>, Failure>
             exchange::send_reply(platform, &Reply::Forked { pid: pid.as_raw_nonzero().get() }, &listeners)
                 .step("tell the platform")?;
             join(&mut groups, pid)?;
+            if go == Go::WhenTold {
+                let told = exchange::receive(platform).step("wait for the platform")?;
+                if told.0.is_empty() {
+                    return Err(Failure::because("wait for the platform", "it has given the start up"));
+                }
+            }
             rustix::io::write(&opener, b"!").step("let the function's process go on")?;
             let Some(agent) = outside.agent else { return Ok(None) };
             user::settle(spec)?;

@@ -1,7 +1,7 @@
 //! The platform's side: starts a helper, tells it what to start, and hears how it went.
 
 use crate::agent::Agent;
-use crate::exchange::{self, Failure, Reply};
+use crate::exchange::{self, Failure, Go, Reply};
 use crate::{Network, Spec, helper};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -69,6 +69,9 @@ pub enum StartError {
         /// Why it was not done.
         hint: String,
     },
+    /// What the caller wanted to do before the program runs failed.
+    #[error("prepare the start: {0}")]
+    Prepare(#[source] io::Error),
     /// The helper ended without a word.
     #[error("the helper that confines the process ended without a word ({0})")]
     Silent(String),
@@ -109,10 +112,28 @@ impl Launcher {
 impl Control {
     /// Tells the helper what to start and waits until its program runs.
     pub async fn start(self, helper: Child, spec: &Spec) -> Result<Started, StartError> {
+        self.start_with(helper, spec, Go::AtOnce, |_| async { Ok(()) }).await
+    }
+
+    /// The same, but the program does not run before `prepare`, which is told the number of its process, is done: by
+    /// then the process is in its namespaces. Where `prepare` fails, nothing is started.
+    pub async fn start_after<P, F>(self, helper: Child, spec: &Spec, prepare: P) -> Result<Started, StartError>
+    where
+        P: FnOnce(Pid) -> F,
+        F: Future<Output = io::Result<()>>,
+    {
+        self.start_with(helper, spec, Go::WhenTold, prepare).await
+    }
+
+    async fn start_with<P, F>(self, helper: Child, spec: &Spec, go: Go, prepare: P) -> Result<Started, StartError>
+    where
+        P: FnOnce(Pid) -> F,
+        F: Future<Output = io::Result<()>>,
+    {
         let mut birth = Birth { helper: Some(helper), pid: None };
         // Only readiness is asked of it: what it carries are messages, not a stream.
         let socket = UnixStream::from_std(self.0.into())?;
-        let exchanged = timeout(START_WITHIN, exchange_with(&socket, spec, &mut birth)).await;
+        let exchanged = timeout(START_WITHIN, exchange_with(&socket, spec, go, prepare, &mut birth)).await;
         let listeners = match exchanged {
             Ok(Ok(listeners)) => listeners,
             Ok(Err(error)) => return Err(birth.undo(error)),
@@ -142,9 +163,19 @@ async fn reap_helper(mut helper: Child) -> io::Result<()> {
 }
 
 /// Sends the spec and takes answers until the socket closes.
-async fn exchange_with(socket: &UnixStream, spec: &Spec, birth: &mut Birth) -> Result<Vec<TcpListener>, StartError> {
+async fn exchange_with<P, F>(
+    socket: &UnixStream,
+    spec: &Spec,
+    go: Go,
+    prepare: P,
+    birth: &mut Birth,
+) -> Result<Vec<TcpListener>, StartError>
+where
+    P: FnOnce(Pid) -> F,
+    F: Future<Output = io::Result<()>>,
+{
     let mut unsent = None;
-    for piece in exchange::pieces(spec)? {
+    for piece in exchange::pieces(spec, go)? {
         let sent = socket.async_io(Interest::WRITABLE, || Ok(exchange::send(socket, &piece, &[])?)).await;
         if let Err(error) = sent {
             // The helper may have said why it no longer listens.
@@ -152,6 +183,7 @@ async fn exchange_with(socket: &UnixStream, spec: &Spec, birth: &mut Birth) -> R
             break;
         }
     }
+    let mut prepare = Some(prepare).filter(|_| go == Go::WhenTold);
     let mut listeners = Vec::new();
     loop {
         let received = socket.async_io(Interest::READABLE, || Ok(exchange::receive(socket)?)).await;
@@ -166,6 +198,10 @@ async fn exchange_with(socket: &UnixStream, spec: &Spec, birth: &mut Birth) -> R
             Reply::Forked { pid } => {
                 birth.pid = Pid::from_raw(pid);
                 listeners = descriptors.into_iter().map(TcpListener::from).collect();
+                if let (Some(prepare), Some(pid)) = (prepare.take(), birth.pid) {
+                    prepare(pid).await.map_err(StartError::Prepare)?;
+                    socket.async_io(Interest::WRITABLE, || Ok(exchange::send(socket, b"go", &[])?)).await?;
+                }
             }
             Reply::Failed(failure) => return Err(failure.into()),
         }

@@ -1,7 +1,7 @@
 //! A program is started, or why not is said.
 
 use crate::room::{Room, levels, run, start};
-use sandbox::{Level, Spec};
+use sandbox::{Level, Mount, Spec, Target};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,36 @@ async fn a_helper_may_wait_to_be_told() {
         let started = control.start(helper, &spec).await.unwrap();
         let answers = crate::room::finish(started).await.answers(level);
         assert_eq!(answers.get("descriptors"), "ok 0,1,2", "{level}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_waits_for_what_the_platform_prepares() {
+    let Some(room) = Room::new("a_program_waits_for_what_the_platform_prepares") else { return };
+    let data = room.outside().join("data");
+    std::fs::create_dir(&data).unwrap();
+    room.prepare(&[Target::Dir("/data".into())]);
+    for level in levels(Level::Userns) {
+        let mut spec = room.script(level, "busybox cat /data/made");
+        spec.mounts = vec![Mount::read_only(&data, "/data")];
+        for fails in [false, true] {
+            let (mut command, control) = crate::room::launcher().command().unwrap();
+            let helper = command.spawn().unwrap();
+            drop(command);
+            let prepare = async |pid: rustix::process::Pid| {
+                let link = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+                assert_ne!(link(&pid.to_string()), link("self"));
+                std::fs::write(data.join("made"), "before").unwrap();
+                if fails { Err(std::io::ErrorKind::Other.into()) } else { Ok(()) }
+            };
+            let started = control.start_after(helper, &spec, prepare).await;
+            if fails {
+                assert_eq!(started.unwrap_err().to_string(), "prepare the start: other error", "{level}");
+            } else {
+                assert_eq!(crate::room::finish(started.unwrap()).await.stdout, "before", "{level}");
+            }
+            std::fs::remove_file(data.join("made")).unwrap();
+        }
     }
 }
 
