@@ -203,7 +203,9 @@ async fn a_fork_bomb_ends_at_the_limit() {
         let mut spec = room.prober(level, &["fork-bomb"]);
         spec.limits.processes = Some(20);
         let answers = run(&spec).await.answers(level);
-        assert_eq!(answers.get("fork-bomb"), "ok stopped at 19", "{level}");
+        // A helper of the same user that is about to end may still be counted.
+        let answer = answers.get("fork-bomb");
+        assert!(["ok stopped at 19", "ok stopped at 18"].contains(&answer), "{level}: {answer}");
     }
 }
 
