@@ -4,6 +4,7 @@
 mod asynchronous;
 mod calls;
 mod door;
+mod inside;
 mod invoke;
 mod logs;
 mod panics;
