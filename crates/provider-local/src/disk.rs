@@ -24,22 +24,25 @@ fn is_there(path: &Path) -> bool {
 
 /// Replaces a file's content so that a crash leaves the old or the new, and a return means the new is on disk.
 pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    write_for(path, content, None)
-}
-
-/// As [`write`], for a file that becomes another user's.
-pub(crate) fn write_for(path: &Path, content: &[u8], owner: Option<u32>) -> io::Result<()> {
     let dir = parent(path)?;
     make_lasting_dir(dir)?;
-    let beside = dir.join(format!(".new-{:08x}", rand::random::<u32>()));
-    let written =
-        write_new(&beside, content).and_then(|()| give(&beside, owner)).and_then(|()| fs::rename(&beside, path));
-    if let Err(error) = written {
+    replace(path, |beside| write_new(beside, content)?.sync_all())?;
+    sync_dir(dir)
+}
+
+/// Replaces the content of a file that need not outlast the machine's run: readers see the old or the new.
+pub(crate) fn put(path: &Path, content: &[u8], owner: Option<u32>) -> io::Result<()> {
+    replace(path, |beside| write_new(beside, content).and_then(|_| give(beside, owner)))
+}
+
+fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let beside = parent(path)?.join(format!(".new-{:08x}", rand::random::<u32>()));
+    let written = write(&beside).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
         // The error that led here is the one to tell.
         fs::remove_file(&beside).unwrap_or_default();
-        return Err(error);
     }
-    sync_dir(dir)
+    written
 }
 
 /// Makes a file or directory a user's and that user's own group's; links are not followed.
@@ -114,10 +117,10 @@ pub(crate) fn entries(dir: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     Ok(entries)
 }
 
-fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+fn write_new(path: &Path, content: &[u8]) -> io::Result<File> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(content)?;
-    file.sync_all()
+    Ok(file)
 }
 
 fn sync_dir(dir: &Path) -> io::Result<()> {

@@ -175,7 +175,8 @@ impl ProcessRuntime {
         let Confined { mut spec, address, write_timeout } = match isolation.level() {
             Level::None => return self.plain(&replica),
             Level::Process => {
-                self.let_through(&[&root, &dir.inside()], user)?;
+                let places = [Some(root.as_path()), Some(&dir.inside()), data.as_deref()];
+                self.let_through(places.into_iter().flatten(), user)?;
                 replica.beside(isolation)?
             }
             Level::Userns | Level::Full => replica.inside(isolation)?,
@@ -208,13 +209,13 @@ impl ProcessRuntime {
     }
 
     /// Without a file system of its own a function that is another user has to get through our directories.
-    fn let_through(&self, places: &[&Path], user: Option<u32>) -> Result<(), StartError> {
+    fn let_through<'a>(&self, mut places: impl Iterator<Item = &'a Path>, user: Option<u32>) -> Result<(), StartError> {
         if user.is_none() {
             return Ok(());
         }
         let state = self.config.functions.parent().unwrap_or(&self.config.functions);
-        let mut all = places.iter().copied().chain([self.config.data.as_path()]);
-        all.try_for_each(|place| disk::let_through(state, place))
+        places
+            .try_for_each(|place| disk::let_through(state, place))
             .map_err(|error| StartError::new("let it through to its directories", error))
     }
 

@@ -77,7 +77,7 @@ impl Secrets {
         for name in names {
             let value = fs::read(self.path(namespace, name))
                 .map_err(|error| io::Error::new(error.kind(), format!("read the secret {name}: {error}")))?;
-            disk::write_for(&dir.join(name), &value, owner)?;
+            disk::put(&dir.join(name), &value, owner)?;
         }
         mounts.insert(dir.to_owned(), Mount { namespace: namespace.to_owned(), names: names.to_vec(), owner });
         Ok(())
@@ -94,7 +94,7 @@ impl Secrets {
             .map_err(|error| failed(&format!("write the secret {name}"), error))?;
         for (dir, mount) in mounts.iter() {
             if mount.namespace == namespace && mount.names.iter().any(|mounted| mounted == name) {
-                disk::write_for(&dir.join(name), value, mount.owner)
+                disk::put(&dir.join(name), value, mount.owner)
                     .map_err(|error| failed(&format!("give the secret {name} to a running replica"), error))?;
             }
         }
