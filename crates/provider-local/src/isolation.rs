@@ -1,12 +1,15 @@
 //! How far functions are confined on this machine, and what each of them asks for.
 
+use crate::way_out::WayOut;
 use image::Image;
 use provider::{ProviderError, Result};
+use rustix::process::Pid;
 use sandbox::cgroup::{self, Cgroup, Controllers, Removal};
 use sandbox::uids::Uids;
 use sandbox::{Launcher, Level};
 use std::fmt;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -107,6 +110,7 @@ pub struct Isolation {
     controllers: Option<Controllers>,
     /// As root: every function is a user of its own.
     uids: Option<Uids>,
+    way_out: WayOut,
     pub(crate) seccomp: Option<Arc<[u8]>>,
 }
 
@@ -120,6 +124,7 @@ impl Isolation {
             reasons: Vec::new(),
             controllers: None,
             uids: None,
+            way_out: WayOut::default(),
             seccomp: None,
         }
     }
@@ -149,6 +154,7 @@ impl Isolation {
         if rustix::process::geteuid().is_root() {
             isolation.uids = Some(Uids::open(&config.state.join("uids.json")).map_err(|error| error.to_string())?);
         }
+        isolation.way_out = WayOut::new(&config.state);
         if isolation.level >= Level::Userns {
             isolation.find_controllers(&config.state);
         }
@@ -259,8 +265,16 @@ impl Isolation {
         controllers.create(id, &limits).map(Some)
     }
 
-    /// Removes control groups that an earlier process of the platform left behind; `false`: some are still in use.
+    /// Gives the network of a process a way out. Blocks for some milliseconds.
+    pub(crate) fn let_out(&self, process: Pid) -> io::Result<()> {
+        self.way_out.give(process)
+    }
+
+    /// Removes control groups and network devices that an earlier process of the platform left behind; `false`: some are still in use.
     pub(crate) fn clear_left_over(&self) -> bool {
+        if let Err(error) = self.way_out.clear_left_over() {
+            tracing::warn!(%error, "What an earlier run left of functions' way out cannot be removed");
+        }
         let Some(controllers) = &self.controllers else { return true };
         match controllers.clear_left_over(|_| false) {
             Ok(Removal::Busy) => false,
@@ -272,8 +286,11 @@ impl Isolation {
         }
     }
 
-    /// Removes what all functions' control groups were under.
+    /// Removes what all functions' control groups and networks had in common. Blocks.
     pub(crate) fn close(&self) {
+        if let Err(error) = self.way_out.close() {
+            tracing::warn!(%error, "The functions' way out cannot be removed; the next start tries again");
+        }
         if let Some(Err(error)) = self.controllers.as_ref().map(Controllers::close) {
             tracing::warn!(%error, "The functions' control group cannot be removed");
         }

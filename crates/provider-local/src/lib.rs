@@ -28,6 +28,7 @@ mod state;
 mod survivors;
 mod upkeep;
 mod usage;
+mod way_out;
 
 pub use config::{Config, ImageLimits, LogLimits};
 pub use isolation::{Isolation, IsolationConfig};

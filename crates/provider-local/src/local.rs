@@ -164,7 +164,8 @@ impl LocalProvider {
         });
         let reconciler = Reconciler::new(state, Arc::clone(&self.runtime), logs, self.patience, save);
         tokio::join!(reconciler.run(stop.clone()), self.upkeep.clone().run(stop));
-        self.changes.isolation.close();
+        let isolation = Arc::clone(&self.changes.isolation);
+        tokio::task::spawn_blocking(move || isolation.close()).await.unwrap_or_default();
     }
 
     /// Does something that touches the disk.

@@ -14,7 +14,7 @@ use crate::data::Data;
 use crate::desired;
 use crate::disk;
 use crate::images::Images;
-use crate::isolation::{Isolation, Wants};
+use crate::isolation::{Isolation, Network, Wants};
 use crate::logs::{Logs, Reader};
 use crate::runtime::{Order, Running, Runtime, StartError};
 use crate::secrets::Secrets;
@@ -73,7 +73,7 @@ struct Prepared {
 /// How it is started.
 enum How {
     Plain(Command),
-    Confined(Box<Spec>),
+    Confined { spec: Box<Spec>, egress: bool },
 }
 
 /// A replica's own directory: its sockets, secrets and temporary files. What is the function's own is below it.
@@ -186,7 +186,8 @@ impl ProcessRuntime {
             .map_err(|error| StartError::new("make its control group", error))?;
         spec.cgroups = cgroup.iter().flat_map(Cgroup::procs_files).collect();
         let grace = self.grace(write_timeout.as_deref());
-        Ok(Prepared { how: How::Confined(Box::new(spec)), address, cgroup, grace })
+        let egress = replica.wants.network == Network::Egress && isolation.level() == Level::Full;
+        Ok(Prepared { how: How::Confined { spec: Box::new(spec), egress }, address, cgroup, grace })
     }
 
     fn plain(&self, replica: &Replica<'_>) -> Result<Prepared, StartError> {
@@ -246,11 +247,16 @@ impl ProcessRuntime {
                 let child = self.spawn(command).await;
                 child.map(Born::plain).map_err(|error| StartError::new(format!("run {}", program.display()), error))
             }
-            How::Confined(spec) => {
+            How::Confined { spec, egress } => {
                 let (command, control) =
                     self.isolation().launcher.command().map_err(|error| StartError::new("start its helper", error))?;
                 let helper = self.spawn(command).await.map_err(|error| StartError::new("start its helper", error))?;
-                let started = control.start(helper, &spec).await;
+                let isolation = Arc::clone(&self.config.isolation);
+                let let_out = async move |process| match egress {
+                    true => tokio::task::spawn_blocking(move || isolation.let_out(process)).await?,
+                    false => Ok(()),
+                };
+                let started = control.start_after(helper, &spec, let_out).await;
                 let started = started.map_err(|error| StartError::new("confine it", error))?;
                 Born::confined(started, self.surroundings.door.get())
                     .map_err(|error| StartError::new("open the gateway in its network", error))
@@ -302,7 +308,12 @@ impl Runtime for Processes {
             tracing::warn!(%error, "What an earlier run left behind cannot be removed");
         }
         let begun = tokio::time::Instant::now();
-        while !self.0.isolation().clear_left_over() && begun.elapsed() < ENDING {
+        loop {
+            let isolation = Arc::clone(&self.0.config.isolation);
+            let cleared = tokio::task::spawn_blocking(move || isolation.clear_left_over()).await;
+            if cleared.unwrap_or(true) || begun.elapsed() > ENDING {
+                break;
+            }
             tokio::time::sleep(BUSY_PAUSE).await;
         }
     }
