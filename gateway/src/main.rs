@@ -58,7 +58,7 @@ async fn serve(config: Config, state: &StateDir) -> anyhow::Result<()> {
     isolation.least = env.parse(ENV_ISOLATION_MIN, isolation.least)?;
     isolation.most = env.parse(ENV_ISOLATION_MAX, isolation.most)?;
     let isolation = Isolation::probe(&isolation).await.map_err(anyhow::Error::msg)?;
-    tracing::info!(level = %isolation.level(), "{}", isolation.describe());
+    tracing::info!(level = isolation.describe(), "functions are confined");
     let mut provider_config = provider_local::Config::new(state.path(), state.join("run"), String::new());
     provider_config.isolation = Arc::new(isolation);
     let provider = LocalProvider::build(provider_config, images, Arc::clone(&clock))?;

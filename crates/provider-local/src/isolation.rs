@@ -184,10 +184,10 @@ impl Isolation {
         (available.memory, available.cpu)
     }
 
-    /// In words, for the log.
+    /// In words: the level, what is bounded, and why it is no more.
     #[must_use]
     pub fn describe(&self) -> String {
-        let mut text = format!("functions are confined at level {}", self.level);
+        let mut text = self.level.to_string();
         if let Some(controllers) = &self.controllers {
             let available = controllers.available();
             let named = [(available.memory, "memory"), (available.cpu, "cpu"), (available.pids, "processes")];

@@ -23,6 +23,7 @@ use daemon::{Clock, Stop};
 use futures_util::stream::BoxStream;
 use image::Store;
 use provider::{Deployed, Door, LogQuery, Provider, ProviderError, ReplicaTable, Result};
+use sandbox::Level;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -217,8 +218,12 @@ impl Provider for LocalProvider {
 
     async fn status(&self, name: &FunctionName, usage: bool) -> Result<FunctionStatus> {
         let entry = self.changes.find(name)?;
-        let status = self.status_of(name, &entry);
+        let mut status = self.status_of(name, &entry);
         let running = self.changes.state.seen(name).running;
+        let isolation = &self.changes.isolation;
+        if isolation.level() > Level::None {
+            status.annotations.insert(annotation::ISOLATION_GIVEN.to_owned(), isolation.describe());
+        }
         let usage = if usage && !running.is_empty() { measure(running).await } else { None };
         Ok(FunctionStatus { usage, ..status })
     }

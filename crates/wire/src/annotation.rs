@@ -17,6 +17,8 @@ pub const DATA_SIZE: &str = "com.crema.data.size";
 pub const NETWORK: &str = "com.crema.network";
 /// The isolation level a function needs at least.
 pub const ISOLATION: &str = "com.crema.isolation";
+/// How far a function is confined, as its provider says it in a status. Nothing that can be deployed.
+pub const ISOLATION_GIVEN: &str = "com.crema.isolation.given";
 /// What is wrong with a function, as its provider says it in a status. Nothing that can be deployed.
 pub const STATUS: &str = "com.crema.status";
 /// The header whose value orders asynchronous invocations: those of one value run one after another.

@@ -99,7 +99,7 @@ pub(crate) fn announce(
     say("");
     say(format_args!("Metrics: http://{}/metrics", reachable(addresses.metrics)));
     say(format_args!("State:   {}", state.display()));
-    say(format_args!("Safety:  {}", isolation.describe()));
+    say(format_args!("Safety:  functions are confined at level {}", isolation.describe()));
     if isolation.level() == Level::None && rustix::process::geteuid().is_root() {
         say("         Functions run as root, like crema itself: run it as another user to confine them.");
     }

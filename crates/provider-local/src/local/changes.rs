@@ -230,7 +230,9 @@ impl Changes {
 
     fn admit(&self, mut deployment: FunctionDeployment) -> Result<Admitted> {
         // It is ours to say: who deploys what another one was described with does not mean it.
-        deployment.annotations.remove(annotation::STATUS);
+        for said in [annotation::STATUS, annotation::ISOLATION_GIVEN] {
+            deployment.annotations.remove(said);
+        }
         Probes::of(&deployment.annotations).map_err(ProviderError::Invalid)?;
         admit::admit(deployment, &self.namespaces, &self.secrets, &self.images, &self.isolation)
     }
