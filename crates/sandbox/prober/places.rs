@@ -3,7 +3,7 @@
 use crate::Attempt;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
@@ -24,6 +24,10 @@ pub(crate) fn attempt(name: &str, argument: &str) -> Option<Attempt> {
         "processes" => processes(),
         "fill" => fill(Path::new(argument)),
         "tcp" => TcpStream::connect(argument).map(|_| "connected".to_owned()),
+        "udp" => {
+            let sent = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"x", argument));
+            sent.map(|_| "sent".to_owned())
+        }
         "unix" => UnixStream::connect(argument).map(|_| "connected".to_owned()),
         "abstract" => SocketAddr::from_abstract_name(argument)
             .and_then(|address| UnixStream::connect_addr(&address))

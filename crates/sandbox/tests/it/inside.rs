@@ -59,6 +59,27 @@ async fn it_is_alone_with_what_it_was_given() {
 }
 
 #[tokio::test]
+async fn its_namespaces_are_its_own() {
+    let Some(room) = Room::new("its_namespaces_are_its_own") else { return };
+    let link = |name: &str| format!("/proc/self/ns/{name}");
+    for level in levels(Level::Process) {
+        let mut spec = room.prober(level, &[]);
+        if let Some(files) = &mut spec.files {
+            files.readable.push("/proc/self/ns".into());
+        }
+        for name in ["mnt", "pid", "ipc", "uts", "net", "cgroup", "user"] {
+            spec.argv.truncate(1);
+            spec.argv.push(format!("link={}", link(name)));
+            let answers = run(&spec).await.answers(level);
+            let ours = std::fs::read_link(link(name)).unwrap();
+            let is_ours = answers.get("link") == format!("ok {}", ours.display());
+            let is_shared = level < Level::Userns || (level == Level::Full && name == "user");
+            assert_eq!(is_ours, is_shared, "{level}: {name}: {}", answers.get("link"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_proc_tells_of_the_machine_is_hidden() {
     let Some(room) = Room::new("what_proc_tells_of_the_machine_is_hidden") else { return };
     for level in levels(Level::Userns) {

@@ -3,7 +3,7 @@
 use crate::room::{Room, finish, levels, start};
 use sandbox::{Level, Network, agent};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
 
 #[tokio::test]
@@ -82,5 +82,26 @@ async fn the_machines_network_is_had_by_name_only() {
         spec.network = Network::Host;
         let answers = crate::room::run(&spec).await.answers(level);
         assert_eq!(answers.get("tcp"), "ok connected", "{level}");
+    }
+}
+
+#[tokio::test]
+async fn its_datagrams_stay_inside() {
+    let Some(room) = Room::new("its_datagrams_stay_inside") else { return };
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let word = format!("udp={}", socket.local_addr().unwrap());
+    for level in levels(Level::Process) {
+        let mut spec = room.prober(level, &[&word]);
+        let answer = crate::room::run(&spec).await.answers(level).get("udp").to_owned();
+        let came = socket.recv(&mut [0; 4]).is_ok();
+        // Without a network of its own it can only be refused, which kernels have learnt lately.
+        let kept = level >= Level::Userns || sandbox::confine::available().udp;
+        assert_eq!(came, !kept, "{level}: {answer}");
+        if level >= Level::Userns {
+            spec.network = Network::Host;
+            assert_eq!(crate::room::run(&spec).await.answers(level).get("udp"), "ok sent", "{level}");
+            assert!(socket.recv(&mut [0; 4]).is_ok(), "{level}: it would be seen");
+        }
     }
 }
