@@ -12,5 +12,6 @@ mod saga;
 mod saga_kills;
 mod standalone;
 mod trace;
+mod updates;
 
 use e2e::shop::{espresso, shop, shop_with};
