@@ -1,8 +1,8 @@
 //! `/async-function/NAME`: a call that is taken now and made later. 202 says that it is on disk.
 
-use crate::call::{self, CALL_ID, TOKEN_LIMIT, Target};
+use crate::call::{self, CALL_ID, Start, TOKEN_LIMIT, Target};
 use crate::client_body;
-use crate::function::{no_function, of_this_thread, start_time};
+use crate::function::{no_function, of_this_thread};
 use crate::invoker::Invoker;
 use crate::respond::{self, Refusal};
 use crate::trace;
@@ -27,16 +27,16 @@ pub(crate) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpR
 
 async fn serve(request: &HttpRequest, payload: web::Payload) -> HttpResponse {
     let Some((invoker, scheme)) = of_this_thread(request) else { return respond::not_set_up().answer() };
-    let start = HeaderValue::from(start_time(invoker));
+    let start = Start::now(&*invoker.state().clock);
     let headers = call::headers(request.head(), scheme, &start);
-    let call_id = headers.get(CALL_ID).cloned().unwrap_or_else(call::new_call_id);
+    let call_id = headers.get(CALL_ID).cloned().unwrap_or_else(|| call::new_call_id(&start));
     let span = span(&headers, &call_id);
     let taken = take(invoker, request, headers, payload).instrument(span).await;
     let mut answer = match taken {
         Ok(()) => HttpResponse::Accepted().finish(),
         Err(refusal) => refusal.answer(),
     };
-    respond::mark(answer.headers_mut(), &call_id, &start);
+    respond::mark(answer.headers_mut(), &call_id, &start.header);
     answer
 }
 

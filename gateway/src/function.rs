@@ -1,6 +1,6 @@
 //! `/function/NAME[.NAMESPACE][/rest][?query]`: a call whose answer the client waits for.
 
-use crate::call::{self, CALL_ID, Scheme, Target};
+use crate::call::{self, CALL_ID, Scheme, Start, Target};
 use crate::client_body::{ClientBody, ClientError};
 use crate::invoker::{CallError, Endpoint, Invoker, Underway};
 use crate::respond::{self, Refusal};
@@ -39,9 +39,9 @@ pub(crate) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpR
 async fn serve(request: &HttpRequest, payload: web::Payload) -> HttpResponse {
     let Some((invoker, scheme)) = of_this_thread(request) else { return respond::not_set_up().answer() };
     let head = request.head();
-    let start = HeaderValue::from(start_time(invoker));
+    let start = Start::now(&*invoker.state().clock);
     let mut headers = call::headers(head, scheme, &start);
-    let call_id = headers.get(CALL_ID).cloned().unwrap_or_else(call::new_call_id);
+    let call_id = headers.get(CALL_ID).cloned().unwrap_or_else(|| call::new_call_id(&start));
     let mut answer = match begin(invoker, head) {
         Ok(begun) => {
             let span = begun.span(&headers, &call_id);
@@ -57,18 +57,13 @@ async fn serve(request: &HttpRequest, payload: web::Payload) -> HttpResponse {
         }
         Err(refusal) => refusal.answer(),
     };
-    respond::mark(answer.headers_mut(), &call_id, &start);
+    respond::mark(answer.headers_mut(), &call_id, &start.header);
     answer
 }
 
 /// What the routes of this thread were set up with.
 pub(crate) fn of_this_thread(request: &HttpRequest) -> Option<(&Rc<Invoker>, Scheme)> {
     Some((request.app_data::<Rc<Invoker>>()?, *request.app_data::<Scheme>()?))
-}
-
-/// Nanoseconds since 1970.
-pub(crate) fn start_time(invoker: &Invoker) -> u64 {
-    u64::try_from(invoker.state().clock.now().as_nanosecond()).unwrap_or(0)
 }
 
 /// A call whose function is known.

@@ -9,8 +9,8 @@ mod tunnel;
 
 pub(crate) use client::Wire;
 
-use crate::call::{self, CALL_ID, Scheme};
-use crate::function::{Begun, address, answer, begin, copy, refusal, refuse, start_time};
+use crate::call::{self, CALL_ID, Scheme, Start};
+use crate::function::{Begun, address, answer, begin, copy, refusal, refuse};
 use crate::invoker::{Invoker, Underway};
 use crate::respond::{self, Refusal};
 use crate::trace;
@@ -93,9 +93,9 @@ fn bodies_do_not_go_with_it() -> Refusal {
 
 /// Asks a function, as `function::handle` does for other calls.
 async fn ask(invoker: &Rc<Invoker>, scheme: Scheme, head: &RequestHead) -> Outcome {
-    let start = HeaderValue::from(start_time(invoker));
+    let start = Start::now(&*invoker.state().clock);
     let mut headers = call::headers(head, scheme, &start);
-    let call_id = headers.get(CALL_ID).cloned().unwrap_or_else(call::new_call_id);
+    let call_id = headers.get(CALL_ID).cloned().unwrap_or_else(|| call::new_call_id(&start));
     let mut outcome = match begin(invoker, head) {
         Ok(begun) => {
             let span = begun.span(&headers, &call_id);
@@ -105,7 +105,7 @@ async fn ask(invoker: &Rc<Invoker>, scheme: Scheme, head: &RequestHead) -> Outco
         Err(refusal) => Outcome::Answer(refusal.answer()),
     };
     let (Outcome::Answer(answer) | Outcome::Switch(answer, ..)) = &mut outcome;
-    respond::mark(answer.headers_mut(), &call_id, &start);
+    respond::mark(answer.headers_mut(), &call_id, &start.header);
     outcome
 }
 
