@@ -149,6 +149,48 @@ fn no_file_names_a_machine_it_was_written_on() {
     }
 }
 
+#[test]
+fn the_tests_that_documents_name_are_there() {
+    let sources: Vec<(PathBuf, String)> = tracked()
+        .into_iter()
+        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
+        .map(|file| (file.clone(), std::fs::read_to_string(root().join(&file)).unwrap()))
+        .collect();
+    let mut named = 0;
+    for document in tracked().into_iter().filter(|file| file.starts_with("docs")) {
+        let text = std::fs::read_to_string(root().join(&document)).unwrap();
+        // What stands between backticks is every second part.
+        for (file, test) in text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once(".rs::")) {
+            let (file, function) = (format!("{file}.rs"), format!("fn {test}("));
+            let is_there = sources.iter().any(|(path, source)| path.ends_with(&file) && source.contains(&function));
+            assert!(is_there, "{} names {test} in {file}, which is not there", document.display());
+            named += 1;
+        }
+    }
+    assert!(named > 0);
+}
+
+#[test]
+fn every_property_of_a_level_of_isolation_names_its_tests_or_is_not_given() {
+    let text = std::fs::read_to_string(root().join("docs/isolation.md")).unwrap();
+    let (_, text) = text.split_once("## What is given").unwrap();
+    let (table, tests) = text.split_once("### The tests").unwrap();
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| |")).collect();
+    assert!(rows.len() > 20);
+    for row in rows.into_iter().filter(|row| !row.starts_with("| ---")) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        assert_eq!(cells.len(), 4, "{row}");
+        for cell in &cells[1..] {
+            let numbers = cell.split('[').skip(1).filter_map(|text| text.split_once(']')?.0.parse::<u32>().ok());
+            let numbers: Vec<u32> = numbers.collect();
+            assert!(!numbers.is_empty() || cell.contains("not given"), "{cell}");
+            for number in numbers {
+                assert!(tests.contains(&format!("\n{number}. `")), "{cell}: there is no test {number}");
+            }
+        }
+    }
+}
+
 /// The files git tracks, or none outside a checkout.
 fn tracked() -> Vec<PathBuf> {
     let output =

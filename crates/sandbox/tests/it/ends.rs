@@ -48,7 +48,7 @@ async fn a_function_dies_with_the_thread_it_was_forked_from() {
 #[tokio::test]
 async fn a_helper_that_is_killed_at_any_moment_leaves_nothing() {
     let Some(room) = Room::new("a_helper_that_is_killed_at_any_moment_leaves_nothing") else { return };
-    for level in levels(Level::Userns) {
+    for level in levels(Level::Process) {
         let spec = room.script(level, "busybox sleep 1000");
         let mut outcomes = [0, 0];
         for step in 0..60 {
@@ -82,7 +82,7 @@ async fn a_helper_that_is_killed_at_any_moment_leaves_nothing() {
 #[tokio::test]
 async fn a_start_that_is_given_up_leaves_nothing() {
     let Some(room) = Room::new("a_start_that_is_given_up_leaves_nothing") else { return };
-    for level in levels(Level::Userns) {
+    for level in levels(Level::Process) {
         let spec = room.script(level, "busybox sleep 1000");
         for step in 0..30 {
             // Ends in time only if it is quick; where not, it is dropped half-way.
