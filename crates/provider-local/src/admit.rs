@@ -10,9 +10,12 @@ use image::Image;
 use provider::check::{self, Checked};
 use provider::{ProviderError, Result};
 use sandbox::Level;
+use std::path::Path;
 use wire::annotation;
 use wire::function::FunctionDeployment;
 
+/// Places inside that are every function's.
+const TAKEN: [&str; 6] = ["/proc", "/dev", "/etc", "/tmp", "/run/crema", "/var/openfaas"];
 /// The most replicas one box is asked for.
 pub(crate) const MOST_REPLICAS: u32 = 1000;
 
@@ -41,6 +44,7 @@ pub(crate) fn admit(
     }
     replicas(&deployment, checked.at_least)?;
     ready_path(&deployment)?;
+    data_path(&deployment)?;
     let image = images.find(&checked.image)?;
     isolation.admit(&deployment, &image)?;
     let deployment = FunctionDeployment { namespace: checked.name.namespace().to_owned(), ..deployment };
@@ -87,6 +91,21 @@ pub(crate) fn not_enforced(deployment: &FunctionDeployment, isolation: &Isolatio
     })
 }
 
+/// Checks that a data directory is not where something else is.
+fn data_path(deployment: &FunctionDeployment) -> Result<()> {
+    let Some(path) = deployment.annotations.get(annotation::DATA_PATH) else { return Ok(()) };
+    let path = Path::new(path);
+    match TAKEN.iter().find(|taken| path.starts_with(taken) || Path::new(taken).starts_with(path)) {
+        None => Ok(()),
+        Some(taken) => Err(ProviderError::Invalid(format!(
+            "annotation {}: {} cannot be a data directory, since {taken} is what every function has there; give another \
+             path, such as /data",
+            annotation::DATA_PATH,
+            path.display()
+        ))),
+    }
+}
+
 fn ready_path(deployment: &FunctionDeployment) -> Result<()> {
     let Some(path) = deployment.annotations.get(annotation::READY_PATH) else { return Ok(()) };
     let path = path.trim();
@@ -96,5 +115,24 @@ fn ready_path(deployment: &FunctionDeployment) -> Result<()> {
             "annotation {}: {path:?} is no path of a URL, such as /ready",
             annotation::READY_PATH
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_is_not_put_where_something_else_is() {
+        let check = |path: &str| {
+            let annotations = [(annotation::DATA_PATH.to_owned(), path.to_owned())].into();
+            data_path(&FunctionDeployment { annotations, ..FunctionDeployment::default() })
+        };
+        for good in ["/data", "/var/lib/shop", "/run/shop", "/etcetera"] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in ["/", "/etc", "/proc/1", "/tmp/x", "/run", "/var", "/var/openfaas/secrets", "/run/crema/x"] {
+            assert!(matches!(check(bad), Err(ProviderError::Invalid(_))), "{bad}");
+        }
     }
 }

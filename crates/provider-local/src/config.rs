@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use wire::info::Version;
 
+/// How long a replica may take to get ready, where its function's annotations allow no more; 60 s.
+pub const ENV_START_TIMEOUT: &str = "start_timeout";
+
 /// Where things are, what functions are told, and how long things may take.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -21,8 +21,10 @@ use wire::label::{IMAGE_SERVES, SERVES_UNIX_SOCKET};
 
 /// Where control groups are.
 const CGROUPS: &str = "/sys/fs/cgroup";
+/// The gateway's port in a function's own network, as OpenFaaS's functions know it.
+pub(crate) const GATEWAY_PORT: u16 = 8080;
 /// Processes and threads of one replica, where they are counted.
-const MOST_PROCESSES: u64 = 512;
+pub(crate) const MOST_PROCESSES: u64 = 512;
 
 /// What a function reaches over the network: the annotation `com.crema.network`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -182,6 +184,11 @@ impl Isolation {
     pub(crate) fn controlled(&self) -> (bool, bool) {
         let available = self.controllers.as_ref().map(Controllers::available).unwrap_or_default();
         (available.memory, available.cpu)
+    }
+
+    /// Whether control groups bound the number of processes.
+    pub(crate) fn counts_processes(&self) -> bool {
+        self.controllers.as_ref().is_some_and(|controllers| controllers.available().pids)
     }
 
     /// In words: the level, what is bounded, and why it is no more.

@@ -30,6 +30,6 @@ mod upkeep;
 mod usage;
 mod way_out;
 
-pub use config::{Config, ImageLimits, LogLimits};
+pub use config::{Config, ENV_START_TIMEOUT, ImageLimits, LogLimits};
 pub use isolation::{Isolation, IsolationConfig};
 pub use local::{BuildError, LocalProvider};

@@ -1,8 +1,10 @@
 //! One replica's life: started, ready, asked to end, ended. What happens is told to the reconcile loop.
 
+use crate::isolation::GATEWAY_PORT;
 use crate::plan::ReplicaId;
 use crate::readiness::{self, Probes};
 use crate::runtime::{Order, Running, Runtime};
+use provider::Address;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -88,13 +90,14 @@ async fn run(
     tell: impl Fn(Option<String>),
 ) -> End {
     tokio::select! {
-        how = running.ended() => return how.into(),
+        how = running.ended() => return format!("{how}{}", expected(&running.address())).into(),
         () = ordered(end) => return finish(running, settle, end).await.into(),
         () = running.ready_by(&probes.ready) => tell(None),
         () = sleep(start_timeout) => {
             running.kill();
             let how = running.ended().await;
-            let how = format!("was not ready within {} s and {how}", start_timeout.as_secs_f32());
+            let expected = expected(&running.address());
+            let how = format!("was not ready within {} s and {how}{expected}", start_timeout.as_secs_f32());
             return End { how, was_late: true };
         }
     }
@@ -114,6 +117,18 @@ async fn run(
     tokio::select! {
         how = running.ended() => how.into(),
         () = ordered(end) => finish(running, settle, end).await.into(),
+    }
+}
+
+/// What an image that listens as it likes has to do, for whoever reads that it never got ready.
+fn expected(address: &Address) -> String {
+    match address {
+        Address::Unix(_) | Address::Tcp(_) => String::new(),
+        Address::Inside { port: GATEWAY_PORT, .. } => format!("; it has to listen on TCP port {GATEWAY_PORT}"),
+        Address::Inside { port, .. } => format!(
+            "; it has to listen on TCP port {port}, as its variable port says: {GATEWAY_PORT} is the gateway's in its \
+             network"
+        ),
     }
 }
 

@@ -3,18 +3,16 @@
 use super::identity::{self, Identity};
 use super::{ReplicaDir, command};
 use crate::environment::{self, Given, Serves};
-use crate::isolation::{Isolation, Network, Wants, serves_socket};
+use crate::isolation::{GATEWAY_PORT, Isolation, MOST_PROCESSES, Network, Wants, serves_socket};
 use crate::runtime::{Order, StartError};
 use image::Image;
 use provider::Address;
 use sandbox::confine::{Limits, Ports, Rules};
-use sandbox::{Mount, Spec, Target, User, prepare_root};
+use sandbox::{Level, Mount, Spec, Target, User, prepare_root};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use wire::annotation;
 
-/// The gateway's port in a function's own network, as OpenFaaS's functions know it.
-const GATEWAY_PORT: u16 = 8080;
 /// The port of whoever has to leave that one to the other: a watchdog listens where it is told, an image without one
 /// often on 8080 whatever it is told.
 const OTHER_PORT: u16 = 8079;
@@ -28,6 +26,8 @@ const SCRATCH_BYTES: u64 = 64 << 20;
 /// Who a function is inside a user namespace when its image does not say.
 const INSIDE: u32 = 1000;
 const OPEN_FILES: u64 = 65_536;
+/// Where all replicas of a function are one user and counted together, as many of them may have their most.
+const REPLICAS_OF_A_USER: u64 = 8;
 /// What programs read of the machine at level `process`.
 const READABLE: [&str; 6] =
     ["/etc/localtime", "/usr/share/zoneinfo", "/etc/hosts", "/etc/resolv.conf", "/etc/ssl", "/proc/self"];
@@ -86,7 +86,7 @@ impl Replica<'_> {
         spec.writable = (!deployment.read_only_root_filesystem).then_some(SCRATCH_BYTES);
         spec.working_dir = PathBuf::from(&config.working_dir);
         spec.user = Some(User { uid: number, gid: number });
-        spec.hostname.clone_from(&self.order.instance);
+        spec.hostname = hostname(&self.order.instance);
         spec.mounts = self.mounts(&identity, number, data.as_deref())?;
         spec.network = match own_network {
             true => sandbox::Network::Own {
@@ -154,7 +154,19 @@ impl Replica<'_> {
         let (memory, _) = isolation.controlled();
         let limits = self.order.desired.deployment.limits.as_ref().filter(|_| !memory);
         let data_bytes = limits.and_then(|limits| wire::quantity::memory(&limits.memory).ok());
-        spec.limits = Limits { open_files: Some(OPEN_FILES), data_bytes, ..Limits::default() };
+        let processes = self.processes(isolation);
+        spec.limits = Limits { open_files: Some(OPEN_FILES), processes, data_bytes, ..Limits::default() };
+    }
+
+    /// Where no control group counts processes, its user's are counted, if they are its own alone.
+    fn processes(&self, isolation: &Isolation) -> Option<u64> {
+        let level = isolation.level();
+        match isolation.counts_processes() {
+            true => None,
+            // The replica's own namespace is counted.
+            false if level >= Level::Userns => Some(MOST_PROCESSES),
+            false => self.user.map(|_| MOST_PROCESSES * REPLICAS_OF_A_USER),
+        }
     }
 
     /// The port to tell it, if it is to listen on one, the gateway's port beside it, and where to call it.
@@ -180,9 +192,15 @@ impl Replica<'_> {
         if let (Some(source), Some(target)) = (self.data, data) {
             mounts.push(mount(source.to_owned(), target.to_owned(), false));
         }
-        let resolves = matches!(self.wants.network, Network::Egress | Network::Host);
-        let files = identity::write(&self.dir.etc(), self.root, identity, number, &self.order.instance, resolves)
-            .map_err(|error| StartError::new("write its files in /etc", error))?;
+        let files = identity::write(
+            &self.dir.etc(),
+            self.root,
+            identity,
+            number,
+            &hostname(&self.order.instance),
+            self.wants.network,
+        )
+        .map_err(|error| StartError::new("write its files in /etc", error))?;
         mounts.extend(files.into_iter().map(|(source, target)| mount(source, target, true)));
         Ok(mounts)
     }
@@ -193,6 +211,12 @@ fn target(mount: &Mount) -> Target {
         true => Target::Dir(mount.target.clone()),
         false => Target::File(mount.target.clone()),
     }
+}
+
+/// The replica's name as far as the kernel takes one for a machine.
+fn hostname(instance: &str) -> String {
+    const LONGEST: usize = 64;
+    instance.chars().take(LONGEST).collect()
 }
 
 fn argv(image: &Image) -> Vec<String> {

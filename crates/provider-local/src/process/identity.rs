@@ -1,9 +1,10 @@
 //! The files in `/etc` that a function with a file system of its own finds: who it is and what its machine is called.
 
+use crate::isolation::Network;
 use image::ImageConfig;
+use sandbox::egress::resolvers_inside;
 use std::fs;
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// Files are not read further: an image's own may be anything.
@@ -13,8 +14,8 @@ const GATEWAY: &str = "gateway gateway.openfaas gateway.openfaas.svc gateway.ope
 /// Who an image's process is when the image names no one.
 const NAME: &str = "function";
 const HOME: &str = "/";
-/// Where the machine's resolvers are: systemd's own answers on loopback only, and keeps the real ones beside.
-const RESOLVERS: [&str; 2] = ["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"];
+/// Where the machine's resolvers are; systemd's own answers on loopback only, and the real ones are beside.
+const RESOLVERS: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 
 /// Who the process is inside.
 #[derive(Debug, Eq, PartialEq)]
@@ -28,20 +29,14 @@ pub(super) struct Identity {
 impl Identity {
     /// What the image says about its user, whose entry may be in the image's `/etc/passwd`.
     pub(super) fn of(root: &Path, config: &ImageConfig) -> Self {
-        let user = config.user.split(':').next().unwrap_or_default();
+        let user = config.user.split(':').next().filter(|user| !user.is_empty()).unwrap_or("root");
         let users = read(root, "etc/passwd");
-        let entry = users.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| match user {
-            "" => false,
-            user => fields.first() == Some(&user) || fields.get(2) == Some(&user),
-        });
+        let mut entries = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let entry = entries.find(|fields| fields.first() == Some(&user) || fields.get(2) == Some(&user));
         let field = |at: usize| entry.as_ref().and_then(|fields| fields.get(at)).filter(|text| !text.is_empty());
         let number = field(2).map_or(user, |text| *text).parse().ok().filter(|number| *number != 0);
         let named = field(0).filter(|name| **name != "root").map_or(NAME, |name| *name);
-        Self {
-            number,
-            home: field(5).filter(|_| number.is_some()).map_or(HOME, |home| *home).to_owned(),
-            name: named.to_owned(),
-        }
+        Self { number, home: field(5).map_or(HOME, |home| *home).to_owned(), name: named.to_owned() }
     }
 }
 
@@ -52,7 +47,7 @@ pub(super) fn write(
     identity: &Identity,
     number: u32,
     hostname: &str,
-    resolves: bool,
+    network: Network,
 ) -> io::Result<Vec<(PathBuf, PathBuf)>> {
     fs::create_dir(dir)?;
     let Identity { name, home, .. } = identity;
@@ -63,7 +58,7 @@ pub(super) fn write(
         ("group", with_entry(&read(root, "etc/group"), &group, name)),
         ("hosts", format!("127.0.0.1\tlocalhost {hostname} {GATEWAY}\n::1\tlocalhost\n")),
         ("hostname", format!("{hostname}\n")),
-        ("resolv.conf", if resolves { resolvers() } else { String::new() }),
+        ("resolv.conf", resolvers(network)),
     ];
     files
         .into_iter()
@@ -93,15 +88,15 @@ fn read(root: &Path, path: &str) -> String {
     found.filter(small).and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default()
 }
 
-/// The machine's resolvers, without those that only the machine itself reaches.
-fn resolvers() -> String {
-    let usable = |line: &&str| match line.trim().strip_prefix("nameserver") {
-        Some(address) => address.trim().parse::<IpAddr>().is_ok_and(|address| !address.is_loopback()),
-        None => true,
+/// The machine's resolvers, as far as the network leads to them.
+fn resolvers(network: Network) -> String {
+    let mut texts = RESOLVERS.iter().filter_map(|path| fs::read_to_string(path).ok());
+    let found = match network {
+        Network::Gateway | Network::None => None,
+        Network::Host => texts.next(),
+        Network::Egress => texts.find_map(|text| resolvers_inside(&text)),
     };
-    let texts = RESOLVERS.iter().filter_map(|path| fs::read_to_string(path).ok());
-    let kept = texts.map(|text| text.lines().filter(usable).flat_map(|line| [line, "\n"]).collect::<String>());
-    kept.into_iter().find(|text| text.contains("nameserver")).unwrap_or_default()
+    found.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -126,12 +121,13 @@ mod tests {
         for user in ["app", "100", "app:nogroup"] {
             assert_eq!(of(user), app, "{user}");
         }
-        let nobody = |number| Identity { number, home: "/".to_owned(), name: "function".to_owned() };
-        assert_eq!(of("4711:4711"), nobody(Some(4711)));
-        for user in ["", "root", "0", "unknown"] {
-            assert_eq!(of(user), nobody(None), "{user}");
+        let unnamed = |number, home: &str| Identity { number, home: home.to_owned(), name: "function".to_owned() };
+        assert_eq!(of("4711:4711"), unnamed(Some(4711), "/"));
+        assert_eq!(of("unknown"), unnamed(None, "/"));
+        for user in ["", "root", "0"] {
+            assert_eq!(of(user), unnamed(None, "/root"), "{user}");
         }
-        let files = write(&root.path().join("e"), root.path(), &app, 2_000_000_001, "app-1", false).unwrap();
+        let files = write(&root.path().join("e"), root.path(), &app, 2_000_000_001, "app-1", Network::Gateway).unwrap();
         let passwd = fs::read_to_string(&files[0].0).unwrap();
         assert_eq!(passwd, "root:x:0:0:root:/root:/bin/sh\napp:x:2000000001:2000000001::/home/app:/bin/sh\n");
         assert!(fs::read_to_string(&files[2].0).unwrap().contains("gateway.openfaas"));
