@@ -8,6 +8,10 @@ use std::sync::OnceLock;
 const ENV_BINARIES: &str = "CREMA_E2E_BINARIES";
 /// What the tests drive.
 const PACKAGES: [&str; 6] = ["crema", "gateway", "mqtt-connector", "cron-connector", "mqtt-broker", "watchdog"];
+/// Makes a binary that needs nothing of the image it lies in.
+const STATIC: &str = "-C target-feature=+crt-static -C relocation-model=static";
+/// A function that does what its environment says.
+pub const ACTOR: &str = "actor";
 
 /// The workspace's root, when it is not where the tests were built.
 const ENV_ROOT: &str = "CREMA_E2E_ROOT";
@@ -23,10 +27,13 @@ pub fn root() -> PathBuf {
     variable(ENV_ROOT).map_or_else(built, PathBuf::from).canonicalize().unwrap()
 }
 
-/// The path of a built binary.
+/// The path of a built binary; a function's is static.
 pub fn binary(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| variable(ENV_BINARIES).map_or_else(build, PathBuf::from));
+    static FOLDERS: OnceLock<[PathBuf; 2]> = OnceLock::new();
+    let given = || variable(ENV_BINARIES).map(PathBuf::from);
+    let [folder, functions] =
+        FOLDERS.get_or_init(|| given().map_or_else(|| [build(), build_functions()], |folder| [folder.clone(), folder]));
+    let folder = if name == ACTOR || FUNCTIONS.contains(&name) { functions } else { folder };
     let path = folder.join(name);
     assert!(path.is_file(), "{} is missing", path.display());
     path
@@ -40,11 +47,33 @@ pub fn variable(name: &str) -> Option<String> {
 }
 
 fn build() -> PathBuf {
-    let mut cargo = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".to_owned()));
-    cargo.arg("build").current_dir(root()).args(PACKAGES.iter().chain(&FUNCTIONS).flat_map(|package| ["-p", package]));
-    let status = cargo.status().unwrap();
-    assert!(status.success(), "the binaries under test do not build");
+    built(cargo().args(PACKAGES.iter().flat_map(|package| ["-p", package])));
     target().join("debug")
+}
+
+/// For the machine's own target by name, which keeps the flags from macros and build scripts.
+fn build_functions() -> PathBuf {
+    let rustc = Command::new(variable("RUSTC").unwrap_or_else(|| "rustc".to_owned())).arg("-vV").output().unwrap();
+    let said = String::from_utf8(rustc.stdout).unwrap();
+    let host = said.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", host.to_uppercase().replace(['-', '.'], "_"));
+    let binaries = FUNCTIONS.iter().chain([&ACTOR]).flat_map(|name| ["--bin", name]);
+    let packages = FUNCTIONS.iter().chain([&"e2e"]).flat_map(|package| ["-p", package]);
+    let mut cargo = cargo();
+    // cargo reads flags from one place only, and RUSTFLAGS is the first.
+    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS").env(flags, STATIC);
+    built(cargo.args(["--target", host]).args(packages).args(binaries));
+    target().join(host).join("debug")
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".to_owned()));
+    cargo.arg("build").current_dir(root());
+    cargo
+}
+
+fn built(cargo: &mut Command) {
+    assert!(cargo.status().unwrap().success(), "the binaries under test do not build");
 }
 
 /// Cargo's target directory.
@@ -58,20 +87,45 @@ pub fn target() -> PathBuf {
 pub fn images() -> &'static Path {
     static IMAGES: OnceLock<PathBuf> = OnceLock::new();
     IMAGES.get_or_init(|| {
-        remove_those_of_ended_runs();
-        let folder = std::env::temp_dir().join(format!("{IMAGES_PREFIX}{}", std::process::id()));
+        let folder = packed_now().join("shop");
         for function in FUNCTIONS {
-            let packed = Command::new(binary("crema"))
-                .args(["image", "--state"])
-                .arg(&folder)
-                .args(["build", "--tag", &format!("ghcr.io/crema-faas/{function}:0.1.0")])
-                .arg(binary(function))
-                .output()
-                .unwrap();
-            assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
+            pack(&folder, &format!("ghcr.io/crema-faas/{function}:0.1.0"), function, &[]);
         }
         folder
     })
+}
+
+/// The same with two versions of the actor, `actor:1` and `actor:2`, which say so.
+pub fn actors() -> &'static Path {
+    static IMAGES: OnceLock<PathBuf> = OnceLock::new();
+    IMAGES.get_or_init(|| {
+        let folder = packed_now().join("actors");
+        for version in ["1", "2"] {
+            let said = format!("image_version={version}");
+            pack(&folder, &format!("{ACTOR}:{version}"), ACTOR, &["--env", &said]);
+        }
+        folder
+    })
+}
+
+fn pack(store: &Path, image: &str, name: &str, more: &[&str]) {
+    let packed = Command::new(binary("crema"))
+        .args(["image", "--state"])
+        .arg(store)
+        .args(["build", "--tag", image])
+        .args(more)
+        .arg(binary(name))
+        .output()
+        .unwrap();
+    assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
+}
+
+fn packed_now() -> PathBuf {
+    static REMOVED: OnceLock<()> = OnceLock::new();
+    REMOVED.get_or_init(remove_those_of_ended_runs);
+    let folder = std::env::temp_dir().join(format!("{IMAGES_PREFIX}{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
 }
 
 fn remove_those_of_ended_runs() {

@@ -5,14 +5,19 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
+pub mod actors;
 pub mod binaries;
+pub mod callers;
 pub mod http;
+pub mod leftovers;
 pub mod load;
+pub mod many;
 pub mod mosquitto;
 pub mod platform;
 pub mod power_cut;
 pub mod shop;
 pub mod system;
+pub mod update_kills;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -49,4 +54,9 @@ where
 /// Says that a test did not run, and how to make it run.
 pub fn skipped(test: &str, why: &str) {
     eprintln!("SKIPPED {test}: {why}");
+}
+
+/// Says a figure that no test depends on.
+pub fn report(what: impl std::fmt::Display) {
+    eprintln!("{what}");
 }

@@ -1,20 +1,25 @@
-//! The big crash loop: `cargo run -p e2e -- --long [MINUTES]`.
+//! The big counts: `cargo run -p e2e -- --long [MINUTES]`.
 //!
-//! Orders come in all the time while the platform or one of its functions is killed (-9), again and again on the same
-//! state. Every few lives everything is counted; the first order that is lost, half done or sold twice ends it with an
-//! error.
+//! First many kills during updates, and many functions at zero. Then the crash loop: orders come in all the time while
+//! the platform or one of its functions is killed (-9), again and again on the same state. Every few lives everything is
+//! counted; the first order that is lost, half done or sold twice ends it with an error.
 #![allow(clippy::print_stdout, reason = "figures are for people")]
 
+use e2e::actors::levels;
 use e2e::eventually;
 use e2e::load::{Placed, Tills, processes_of_function};
+use e2e::many::many;
 use e2e::platform::{State, signal};
 use e2e::shop::{Ended, books_agree, plenty, shop};
 use e2e::system::processes_of;
+use e2e::update_kills::kill_during_updates;
 use rustix::process::Signal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const DEFAULT_MINUTES: u64 = 10;
+const KILLS_DURING_UPDATES: u32 = 80;
+const MANY: usize = 500;
 const TILLS: usize = 4;
 /// After so many lives everything is counted.
 const LIVES_A_COUNT: u32 = 8;
@@ -34,6 +39,13 @@ async fn main() -> ExitCode {
         println!("usage: e2e --long [MINUTES]   (default {DEFAULT_MINUTES}); the tests run with cargo test -p e2e");
         return ExitCode::from(64);
     };
+    for level in levels() {
+        match kill_during_updates(level, KILLS_DURING_UPDATES, "killed during updates").await {
+            Some(killed) => println!("{level}: {killed:?} during updates, nothing half done, nothing left"),
+            None => println!("{level}: not to be had here"),
+        }
+    }
+    println!("{MANY} functions at zero, each called once, 8 at a time: {:?}", many(levels()[0], MANY).await);
     crash_loop(Duration::from_secs(60 * minutes)).await;
     ExitCode::SUCCESS
 }

@@ -2,6 +2,7 @@
 
 use crate::binaries::{binary, root};
 use crate::http::{Answer, Http};
+use crate::system::STATE_PREFIX;
 use crate::{PATIENCE, eventually};
 use serde_json::Value;
 use std::fs::File;
@@ -56,7 +57,7 @@ pub struct State {
 
 impl Default for State {
     fn default() -> Self {
-        let folder = tempfile::Builder::new().prefix("crema-e2e-").tempdir().unwrap();
+        let folder = tempfile::Builder::new().prefix(STATE_PREFIX).tempdir().unwrap();
         let path = folder.path().join("state");
         Self { folder, path }
     }
@@ -175,11 +176,16 @@ impl Platform {
 
     /// A call of `/system`, with the password.
     pub async fn system(&self, method: &str, path: &str, body: &str) -> Answer {
+        self.try_system(method, path, body).await.unwrap()
+    }
+
+    /// The same while the platform may be dying.
+    pub async fn try_system(&self, method: &str, path: &str, body: &str) -> Result<Answer, String> {
         use base64::Engine;
         let token = base64::engine::general_purpose::STANDARD.encode(format!("admin:{}", self.password));
         let headers = [("Authorization", format!("Basic {token}")), ("Content-Type", "application/json".to_owned())];
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        self.http.send(method, &self.url(path), &headers, body.to_owned()).await.unwrap()
+        self.http.send(method, &self.url(path), &headers, body.to_owned()).await
     }
 
     /// A function's log lines so far.

@@ -4,20 +4,30 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The command lines of the processes that have `mark` in their environment or command line, by id.
+/// What the name of a test's state directory begins with.
+pub const STATE_PREFIX: &str = "crema-e2e-";
+
+/// The command lines of the processes that have `mark` in their environment or command line, or see something of it
+/// mounted as confined functions do, by id.
 #[must_use]
 pub fn processes_of(mark: &Path) -> BTreeSet<(u32, String)> {
     let mark = mark.to_string_lossy().into_owned();
+    // Mounts are named by paths on their disk, which need not be the root's.
+    let on_disk = mark.find(STATE_PREFIX).map_or(mark.as_str(), |at| &mark[at..]);
     fs::read_dir("/proc")
         .unwrap()
         .filter_map(Result::ok)
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
         .filter(|pid| *pid != std::process::id())
         .filter_map(|pid| {
-            let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-            let command = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
-            let environment = String::from_utf8_lossy(&read("environ")).into_owned();
-            (command.contains(&mark) || environment.contains(&mark)).then_some((pid, command))
+            let read = |file: &str| {
+                let content = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+                String::from_utf8_lossy(&content).into_owned()
+            };
+            let command = read("cmdline").replace('\0', " ");
+            let is_one =
+                command.contains(&mark) || read("environ").contains(&mark) || read("mountinfo").contains(on_disk);
+            is_one.then_some((pid, command))
         })
         .collect()
 }

@@ -61,6 +61,7 @@ async fn serve(config: Config, state: &StateDir) -> anyhow::Result<()> {
     tracing::info!(level = isolation.describe(), "functions are confined");
     let mut provider_config = provider_local::Config::new(state.path(), state.join("run"), String::new());
     provider_config.isolation = Arc::new(isolation);
+    provider_config.start_timeout = env.duration(provider_local::ENV_START_TIMEOUT, provider_config.start_timeout)?;
     let provider = LocalProvider::build(provider_config, images, Arc::clone(&clock))?;
     let queue = open_queue(&env, &state.join("queue"))?;
     let parts = Parts { provider: Arc::clone(&provider) as _, queue: Some(Arc::clone(&queue)), clock };

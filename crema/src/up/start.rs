@@ -65,6 +65,7 @@ pub(super) async fn serve(up: &Up, state: &StateDir, stack: &Stack, store: Store
     let mut provider_config = provider_local::Config::new(state.path(), run_dir.path().to_owned(), String::new());
     provider_config.inherited =
         ["TZ", "LANG"].iter().filter_map(|name| Some(((*name).to_owned(), env.get(name)?))).collect();
+    provider_config.start_timeout = env.duration(provider_local::ENV_START_TIMEOUT, provider_config.start_timeout)?;
     let isolation =
         IsolationConfig { least: up.isolation_min, most: up.isolation_max, ..IsolationConfig::new(state.path()) };
     let isolation = Arc::new(Isolation::probe(&isolation).await.map_err(anyhow::Error::msg)?);

@@ -1,0 +1,109 @@
+//! What functions are on a machine beside their files, and what is left of it: processes, mounts, control groups,
+//! network namespaces, users.
+
+use crate::eventually;
+use crate::platform::State;
+use crate::system::{is_root, processes_of};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The children of a process: its functions, its helpers, their agents.
+#[must_use]
+pub fn children(parent: u32) -> BTreeMap<u32, String> {
+    let line = format!("PPid:\t{parent}");
+    pids()
+        .filter(|pid| {
+            fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|text| text.lines().any(|l| l == line))
+        })
+        .map(|pid| {
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            (pid, String::from_utf8_lossy(&command).replace('\0', " "))
+        })
+        .collect()
+}
+
+/// The network namespaces of some processes, without this process's own.
+pub fn networks(of: impl Iterator<Item = u32>) -> BTreeSet<PathBuf> {
+    let network = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    let own = network("self");
+    of.filter_map(|pid| network(&pid.to_string())).filter(|network| Some(network) != own.as_ref()).collect()
+}
+
+fn pids() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// Waits until nothing of a platform that has ended is left but its files. `seen` are its functions' networks.
+pub async fn nothing_is_left(state: &State, seen: &BTreeSet<PathBuf>) {
+    no_process_is_left(state, seen).await;
+    let groups = control_groups(state);
+    assert!(groups.is_empty(), "{groups:?}");
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let path = state.path().display().to_string();
+    let mounts: Vec<&str> = table.lines().filter(|line| line.contains(&path)).collect();
+    assert!(mounts.is_empty(), "{mounts:?}");
+    let run = files_below(&state.path().join("run"));
+    assert!(run.is_empty(), "{run:?}");
+}
+
+/// Waits until none of its processes is left, nor any in a network of its functions.
+pub async fn no_process_is_left(state: &State, seen: &BTreeSet<PathBuf>) {
+    eventually("its processes are gone", || async {
+        let left = processes_of(&state.path());
+        let inside: Vec<u32> = pids().filter(|pid| !networks([*pid].into_iter()).is_disjoint(seen)).collect();
+        (left.is_empty() && inside.is_empty()).then_some(()).ok_or((left, inside))
+    })
+    .await;
+}
+
+/// The control groups of a platform's functions.
+fn control_groups(state: &State) -> Vec<PathBuf> {
+    let metadata = fs::metadata(state.path()).unwrap();
+    let name = format!("crema-{:x}-{:x}", metadata.dev(), metadata.ino());
+    let mut found = Vec::new();
+    let mut todo = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(folder) = todo.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            if entry.file_name() == *name {
+                found.push(entry.path());
+            }
+            todo.push(entry.path());
+        }
+    }
+    found
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+/// The users given to functions. None is given twice.
+#[must_use]
+pub fn users(state: &State) -> BTreeMap<String, u64> {
+    let Ok(text) = fs::read(state.path().join("uids.json")) else { return BTreeMap::new() };
+    let given: Value = serde_json::from_slice(&text).unwrap();
+    let users: BTreeMap<String, u64> = serde_json::from_value(given["uids"].clone()).unwrap();
+    assert_eq!(users.values().collect::<BTreeSet<_>>().len(), users.len(), "{users:?}");
+    users
+}
+
+/// Fails unless all in a function's data directory belongs to the function, and is there.
+pub fn data_belongs_to(state: &State, function: &str) {
+    let folder = state.path().join("data/openfaas-fn").join(function);
+    let owner = match is_root() {
+        true => users(state)[&format!("openfaas-fn/{function}")],
+        false => u64::from(rustix::process::geteuid().as_raw()),
+    };
+    let files = files_below(&folder);
+    assert!(!files.is_empty(), "{} is empty", folder.display());
+    for path in files.iter().chain([&folder]) {
+        assert_eq!(u64::from(fs::metadata(path).unwrap().uid()), owner, "{}", path.display());
+    }
+}
