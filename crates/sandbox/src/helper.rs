@@ -1,7 +1,7 @@
 //! The helper: a process with one thread that makes a confined process and ends, or stays as its agent.
 //!
 //! It is this very program, started again under another name. It makes what belongs outside (user, network, sockets),
-//! forks the function's process as a child of the platform, and lets it go on once it is in its control groups; what
+//! forks the function's process as a child of the platform, and lets it go on once the platform knows of it; what
 //! belongs inside is made by that process itself ([`inside`]).
 
 mod devices;
@@ -17,10 +17,10 @@ use crate::exchange::{self, Failure, Go, Reply, Step};
 use crate::{Level, Network, Spec};
 use mounts::Sources;
 use rustix::fs::Mode;
-use rustix::process::{Pid, Signal, set_parent_process_death_signal};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::UnshareFlags;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -107,7 +107,7 @@ fn start(platform: &OwnedFd, spec: &Spec, go: Go) -> Result<Option<AgentParts>, 
     sys::close_on_exec_from(3).step("close what was inherited")?;
     // What is made for the function is for it to use, and it begins as programs expect, whatever the platform has.
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    let mut groups = open_groups(spec)?;
+    let groups = open_groups(spec)?;
     let outside = prepare(platform, spec)?;
     let (gate, opener) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;
     let namespaces = match spec.level {
@@ -117,14 +117,14 @@ fn start(platform: &OwnedFd, spec: &Spec, go: Go) -> Result<Option<AgentParts>, 
     match sys::fork(namespaces).step("clone with new namespaces")? {
         Forked::Child => {
             drop(opener);
-            inside::enter(platform, spec, outside.sources, &gate)?;
+            inside::enter(platform, spec, outside.sources, groups, &gate)?;
             Ok(None)
         }
         Forked::Parent(pid, end) => {
+            drop(groups);
             let listeners: Vec<_> = outside.listeners.iter().map(AsFd::as_fd).collect();
             exchange::send_reply(platform, &Reply::Forked { pid: pid.as_raw_nonzero().get() }, &listeners)
                 .step("tell the platform")?;
-            join(&mut groups, pid)?;
             if go == Go::WhenTold {
                 let told = exchange::receive(platform).step("wait for the platform")?;
                 if told.0.is_empty() {
@@ -148,14 +148,6 @@ fn open_groups(spec: &Spec) -> Result<Vec<File>, Failure> {
         File::options().write(true).open(path).step_with(|| format!("open {}", path.display()))
     };
     spec.cgroups.iter().map(open).collect()
-}
-
-fn join(groups: &mut [File], pid: Pid) -> Result<(), Failure> {
-    for group in groups {
-        // The kernel wants the number in one write.
-        group.write_all(pid.as_raw_nonzero().to_string().as_bytes()).step("join a control group")?;
-    }
-    Ok(())
 }
 
 /// Makes what belongs outside, and becomes whoever may make the rest.

@@ -44,7 +44,7 @@ pub struct Spec {
     pub shm_bytes: u64,
     /// What it reaches.
     pub network: Network,
-    /// The `cgroup.procs` files that it is written to before its program runs.
+    /// The files that it writes `0` into before its program runs, to be in its control groups.
     pub cgroups: Vec<PathBuf>,
     /// What it may use.
     pub limits: Limits,

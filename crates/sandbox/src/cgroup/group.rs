@@ -50,10 +50,14 @@ impl Cgroup {
         }
     }
 
-    /// The files that a process writes `0` into, each, to be in the group with all it starts from then on.
+    /// The files that a process with one thread writes `0` into, each, to be in the group with all it starts from then
+    /// on.
     #[must_use]
     pub fn procs_files(&self) -> Vec<PathBuf> {
-        self.all().into_iter().map(|folder| folder.join("cgroup.procs")).collect()
+        // To move a whole process the kernel waits for every processor, which takes about ten milliseconds; a thread that
+        // moves itself need not wait (Linux 5.4). Version 2 has no file for that in groups with limits.
+        let name = if matches!(self.folders, Folders::V1(_)) { "tasks" } else { "cgroup.procs" };
+        self.all().into_iter().map(|folder| folder.join(name)).collect()
     }
 
     /// How many of its processes were killed because it had used up its memory; 0 where memory is not counted.

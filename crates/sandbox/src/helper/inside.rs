@@ -5,14 +5,23 @@ use super::{die_with_platform, program, sys, user};
 use crate::exchange::{Failure, Step};
 use crate::{Level, Spec, confine, seccomp};
 use rustix::thread::UnshareFlags;
+use std::fs::File;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 
 /// Confines this process and becomes the function's program; comes back only when there is none to run.
-pub(super) fn enter(platform: &OwnedFd, spec: &Spec, sources: Option<Sources>, gate: &OwnedFd) -> Result<(), Failure> {
+pub(super) fn enter(
+    platform: &OwnedFd,
+    spec: &Spec,
+    sources: Option<Sources>,
+    groups: Vec<File>,
+    gate: &OwnedFd,
+) -> Result<(), Failure> {
     if spec.level >= Level::Userns {
         rustix::system::sethostname(spec.hostname.as_bytes()).step("set the host name")?;
         mounts::build(spec, sources)?;
     }
+    join(groups)?;
     wait_for(gate)?;
     if spec.level >= Level::Userns {
         // Only now is it in its groups, which become the roots it sees.
@@ -35,6 +44,11 @@ pub(super) fn enter(platform: &OwnedFd, spec: &Spec, sources: Option<Sources>, g
         seccomp::apply(filter).map_err(|error| Failure::because("load the system call filter", error.to_string()))?;
     }
     program.map_or(Ok(()), |program| Err(program.run()))
+}
+
+/// Goes into its control groups by itself: for anyone else to put it there takes the kernel some milliseconds.
+fn join(groups: Vec<File>) -> Result<(), Failure> {
+    groups.into_iter().try_for_each(|mut group| group.write_all(b"0")).step("join a control group")
 }
 
 /// Waits until the helper has told the platform of this process. If it was killed before, nobody knows of us.
