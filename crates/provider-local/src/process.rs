@@ -6,6 +6,7 @@
 mod born;
 mod command;
 mod confined;
+mod helper;
 mod identity;
 mod running;
 
@@ -23,6 +24,7 @@ use crate::survivors;
 use async_trait::async_trait;
 use born::Born;
 use confined::{Confined, Replica};
+use helper::Helper;
 use provider::{Address, Door};
 use running::Process;
 use sandbox::cgroup::Cgroup;
@@ -238,7 +240,18 @@ impl ProcessRuntime {
         Err(io::ErrorKind::ExecutableFileBusy.into())
     }
 
-    async fn bear(&self, how: How) -> Result<Born, StartError> {
+    /// A helper, where functions are confined.
+    async fn helper(&self) -> Result<Option<Helper>, StartError> {
+        if self.isolation().level() == Level::None {
+            return Ok(None);
+        }
+        let failed = |error| StartError::new("start its helper", error);
+        let (command, control) = self.isolation().launcher.command().map_err(failed)?;
+        let process = self.spawn(command).await.map_err(failed)?;
+        Ok(Some(Helper::new(process, control)))
+    }
+
+    async fn bear(&self, how: How, helper: Option<Helper>) -> Result<Born, StartError> {
         match how {
             How::Plain(mut command) => {
                 command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -248,9 +261,9 @@ impl ProcessRuntime {
                 child.map(Born::plain).map_err(|error| StartError::new(format!("run {}", program.display()), error))
             }
             How::Confined { spec, egress } => {
-                let (command, control) =
-                    self.isolation().launcher.command().map_err(|error| StartError::new("start its helper", error))?;
-                let helper = self.spawn(command).await.map_err(|error| StartError::new("start its helper", error))?;
+                let (helper, control) = helper
+                    .and_then(Helper::take)
+                    .ok_or_else(|| StartError::new("start its helper", io::Error::from(io::ErrorKind::NotFound)))?;
                 let isolation = Arc::clone(&self.config.isolation);
                 let let_out = async move |process| match egress {
                     true => tokio::task::spawn_blocking(move || isolation.let_out(process)).await?,
@@ -273,8 +286,9 @@ impl ProcessRuntime {
             let (runtime, order, dir) = (Arc::clone(self), order.clone(), dir.clone());
             move || runtime.prepare(&order, &dir)
         });
+        let (prepared, helper) = tokio::join!(prepared, self.helper());
         let Prepared { how, address, cgroup, grace } =
-            prepared.await.map_err(|error| StartError::new("prepare it", error))??;
+            prepared.map_err(|error| StartError::new("prepare it", error))??;
         let parts = running::Parts {
             dir: dir.clone(),
             address,
@@ -287,7 +301,11 @@ impl ProcessRuntime {
             instance: order.instance.clone(),
             spawner: Arc::clone(&self.spawner),
         };
-        match self.bear(how).await {
+        let born = match helper {
+            Ok(helper) => self.bear(how, helper).await,
+            Err(error) => Err(error),
+        };
+        match born {
             Ok(born) => Process::watch(born, parts).await.map_err(|error| StartError::new("watch its process", error)),
             Err(error) => {
                 running::remove_cgroup(parts.cgroup.as_ref()).await;
