@@ -52,7 +52,8 @@ pub(crate) fn attempt(name: &str, argument: &str) -> Option<Attempt> {
         "setuid" => call(&[libc::SYS_setuid, 0]),
         "setgroups" => call(&[libc::SYS_setgroups, 1, zeroes as i64]),
         "nice" => call(&[libc::SYS_setpriority, 0, 0, -10]),
-        "fork-bomb" => fork_bomb(),
+        "fork-bomb" => fork_bomb(argument.parse().unwrap_or(500)),
+        "memory-bomb" => memory_bomb(argument.parse().unwrap_or(1024)),
         _ => return None,
     };
     Some(made)
@@ -71,12 +72,24 @@ fn call(words: &[i64]) -> Attempt {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer.to_string()) }
 }
 
-/// Forks until that is refused, and says how many there were.
+/// Uses so many megabytes.
+fn memory_bomb(most: usize) -> Attempt {
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..most {
+        let mut block = Vec::new();
+        block.try_reserve_exact(1 << 20).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        block.resize(1 << 20, 1);
+        held.push(block);
+    }
+    Ok(format!("{} MB", held.len()))
+}
+
+/// Forks until that is refused or there are so many, and says how many there were.
 #[expect(unsafe_code, reason = "the standard library forks only to run a program")]
-fn fork_bomb() -> Attempt {
+fn fork_bomb(most: usize) -> Attempt {
     let mut children = Vec::new();
     let refused = loop {
-        if children.len() == 500 {
+        if children.len() == most {
             break None;
         }
         // SAFETY: this process has one thread; the child only waits to be killed.

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "that is how it answers")]
 
 mod calls;
+mod names;
 mod places;
 
 use std::io;
@@ -21,27 +22,8 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
             Some(Ok(got)) => println!("{name} ok {got}"),
-            Some(Err(error)) => println!("{name} {}", name_of(&error)),
+            Some(Err(error)) => println!("{name} {}", names::of(&error)),
         }
     }
     ExitCode::SUCCESS
-}
-
-fn name_of(error: &io::Error) -> String {
-    let known = [
-        (libc::EACCES, "EACCES"),
-        (libc::EADDRNOTAVAIL, "EADDRNOTAVAIL"),
-        (libc::EAGAIN, "EAGAIN"),
-        (libc::ECONNREFUSED, "ECONNREFUSED"),
-        (libc::EINVAL, "EINVAL"),
-        (libc::ENETUNREACH, "ENETUNREACH"),
-        (libc::ENOENT, "ENOENT"),
-        (libc::ENOSPC, "ENOSPC"),
-        (libc::ENOSYS, "ENOSYS"),
-        (libc::EPERM, "EPERM"),
-        (libc::EROFS, "EROFS"),
-        (libc::ESRCH, "ESRCH"),
-    ];
-    let name = known.iter().find(|(number, _)| error.raw_os_error() == Some(*number));
-    name.map_or_else(|| format!("{error:?}"), |(_, name)| (*name).to_owned())
 }

@@ -3,7 +3,7 @@
 use crate::Attempt;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
@@ -24,6 +24,7 @@ pub(crate) fn attempt(name: &str, argument: &str) -> Option<Attempt> {
         "processes" => processes(),
         "fill" => fill(Path::new(argument)),
         "tcp" => TcpStream::connect(argument).map(|_| "connected".to_owned()),
+        "listen" => TcpListener::bind(argument).map(|_| "listening".to_owned()),
         "udp" => {
             let sent = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"x", argument));
             sent.map(|_| "sent".to_owned())
