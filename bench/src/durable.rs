@@ -18,7 +18,7 @@ pub(crate) fn measure(world: &World, rounds: &Rounds, table: &mut Table) -> anyh
             let candidate = Candidate {
                 name: engine.to_owned(),
                 url: format!("{}/async-function/fridge-temp", platform.gateway),
-                pid: platform.process.id(),
+                pids: vec![platform.process.id()],
             };
             let results = take_turns(&[candidate], rounds, &body)?;
             let rate = median(results[0].iter().map(|round| round.rate));

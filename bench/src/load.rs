@@ -19,7 +19,7 @@ pub(crate) struct Rounds {
 pub(crate) struct Candidate {
     pub(crate) name: String,
     pub(crate) url: String,
-    pub(crate) pid: u32,
+    pub(crate) pids: Vec<u32>,
 }
 
 /// What one round gave.
@@ -27,7 +27,7 @@ pub(crate) struct Candidate {
 pub(crate) struct Round {
     /// Answered requests a second.
     pub(crate) rate: f64,
-    /// CPU microseconds of the candidate for each request.
+    /// CPU microseconds of the candidate's processes for each request.
     pub(crate) cpu: f64,
     /// Answers that were not 2xx, and socket errors.
     pub(crate) failed: u64,
@@ -68,14 +68,15 @@ fn post(body: &str) -> String {
 }
 
 fn run(candidate: &Candidate, seconds: u32, script: &Path) -> anyhow::Result<Round> {
-    let before = cpu_seconds(candidate.pid)?;
+    let used = || candidate.pids.iter().map(|pid| cpu_seconds(*pid)).sum::<anyhow::Result<f64>>();
+    let before = used()?;
     let output = Command::new("wrk")
         .args(["-t1", "-c32", &format!("-d{seconds}s"), "-s"])
         .arg(script)
         .arg(&candidate.url)
         .output()
         .context("wrk (Debian: apt-get install wrk)")?;
-    let cpu = cpu_seconds(candidate.pid)? - before;
+    let cpu = used()? - before;
     let text = String::from_utf8_lossy(&output.stdout);
     let Some(line) = text.lines().find_map(|line| line.strip_prefix("RESULT ")) else {
         bail!("wrk said: {text}{}", String::from_utf8_lossy(&output.stderr));

@@ -3,13 +3,21 @@
 //! `cargo run --release -p bench` needs `haproxy` and `wrk` (Debian: `apt-get install haproxy wrk`).
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints its table")]
 
+mod bare;
+mod cold;
+mod control;
 mod durable;
+mod http;
 mod load;
+mod many;
 mod memory;
+mod path;
 mod process;
 mod proxy;
 mod sizes;
 mod table;
+mod unpack;
+mod update;
 mod world;
 
 use clap::Parser;
@@ -19,7 +27,7 @@ use world::World;
 /// Measures Crema beside haproxy and prints a table.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only these: proxy, watchdog, durable, memory, sizes
+    /// Only these: proxy, watchdog, durable, memory, sizes, cold, path, update, many, unpack
     only: Vec<String>,
     /// Seconds of each measured round
     #[arg(long, default_value_t = 5)]
@@ -30,6 +38,18 @@ struct Arguments {
     /// Rounds of each; the candidates take turns, and the median counts
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Levels of isolation: cold and path take all of them, update and many the first
+    #[arg(long, default_values = ["full", "userns", "process"])]
+    level: Vec<String>,
+    /// Cold starts
+    #[arg(long, default_value_t = 200)]
+    times: usize,
+    /// Updates under load
+    #[arg(long, default_value_t = 50)]
+    updates: usize,
+    /// Functions deployed at zero
+    #[arg(long, default_value_t = 500)]
+    functions: usize,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -52,6 +72,21 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("sizes") {
         sizes::measure(&world, &mut table)?;
+    }
+    if wanted("cold") {
+        cold::measure(&world, &arguments.level, arguments.times, &mut table)?;
+    }
+    if wanted("path") {
+        path::measure(&world, &arguments.level, &rounds, &mut table)?;
+    }
+    if wanted("update") {
+        update::measure(&world, &arguments.level[0], arguments.updates, &mut table)?;
+    }
+    if wanted("many") {
+        many::measure(&world, &arguments.level[0], arguments.functions, &mut table)?;
+    }
+    if wanted("unpack") {
+        unpack::measure(arguments.rounds, &mut table)?;
     }
     println!("{table}");
     Ok(())

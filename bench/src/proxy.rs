@@ -15,11 +15,11 @@ pub(crate) fn gateway(world: &World, rounds: &Rounds, table: &mut Table) -> anyh
     let (_function, port) = function(world)?;
     let (proxy, url, _folder) = haproxy(port)?;
     let candidates = [
-        Candidate { name: "haproxy, TCP".to_owned(), url, pid: proxy.id() },
+        Candidate { name: "haproxy, TCP".to_owned(), url, pids: vec![proxy.id()] },
         Candidate {
             name: "crema".to_owned(),
             url: format!("{}/function/fridge-temp", platform.gateway),
-            pid: platform.process.id(),
+            pids: vec![platform.process.id()],
         },
     ];
     let results = take_turns(&candidates, rounds, BODY)?;
@@ -45,8 +45,8 @@ pub(crate) fn watchdog(world: &World, rounds: &Rounds, table: &mut Table) -> any
     await_port(upstream)?;
     let (proxy, url, _folder) = haproxy(upstream)?;
     let candidates = [
-        Candidate { name: "haproxy, TCP".to_owned(), url, pid: proxy.id() },
-        Candidate { name: "watchdog".to_owned(), url: format!("http://127.0.0.1:{port}/"), pid: watchdog.id() },
+        Candidate { name: "haproxy, TCP".to_owned(), url, pids: vec![proxy.id()] },
+        Candidate { name: "watchdog".to_owned(), url: format!("http://127.0.0.1:{port}/"), pids: vec![watchdog.id()] },
     ];
     let results = take_turns(&candidates, rounds, BODY)?;
     report("watchdog http mode → process", &candidates, &results, table, "CPU ≤ 1.3 ×");

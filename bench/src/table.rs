@@ -1,6 +1,7 @@
 //! The table that is printed: what, measured, aim.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Rows of text.
 #[derive(Debug, Default)]
@@ -30,4 +31,19 @@ pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
         odd if odd % 2 == 1 => sorted[odd / 2],
         even => f64::midpoint(sorted[even / 2 - 1], sorted[even / 2]),
     }
+}
+
+/// The time that `share` of all times are not above; 0 of none.
+pub(crate) fn percentile(times: &[Duration], share: f64) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort();
+    let rank = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+}
+
+/// The usual ones, in words.
+pub(crate) fn percentiles(times: Vec<Duration>) -> String {
+    let millis = |share| percentile(&times, share).as_secs_f64() * 1e3;
+    let (middle, high, most) = (millis(0.5), millis(0.99), millis(1.0));
+    format!("p50 {middle:.1} ms, p99 {high:.1} ms, most {most:.1} ms of {}", times.len())
 }

@@ -1,7 +1,7 @@
 //! What is measured: the built binaries, a running platform, haproxy.
 
 use crate::process::{Process, wait_for};
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -9,6 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
+
+/// A stack of one function.
+const STACK: &str = "version: 1.0\nprovider:\n  name: openfaas\nfunctions:\n  bench:\n    \
+                     image: ghcr.io/crema-faas/fridge-temp:0.1.0\n    skip_build: true\n    \
+                     readonly_root_filesystem: true\n";
 
 /// The binaries, and an image store with the functions of `stack.yml`.
 #[derive(Debug)]
@@ -23,6 +28,14 @@ pub(crate) struct Platform {
     pub(crate) process: Process,
     pub(crate) gateway: String,
     pub(crate) state: TempDir,
+}
+
+impl Platform {
+    /// Stops it; what it has kept stays.
+    pub(crate) fn stop(self) -> anyhow::Result<TempDir> {
+        self.process.stop()?;
+        Ok(self.state)
+    }
 }
 
 impl World {
@@ -59,20 +72,43 @@ impl World {
 
     /// A platform with the four functions, ready for calls.
     pub(crate) fn platform(&self, environment: &[(&str, &str)], arguments: &[&str]) -> anyhow::Result<Platform> {
+        self.start_in(self.state()?, environment, arguments)
+    }
+
+    /// A platform that confines functions at this level exactly, with one unbounded function, `bench`; everyone may use
+    /// its REST API.
+    pub(crate) fn bare_platform(&self, level: &str) -> anyhow::Result<Platform> {
+        self.bare_platform_in(self.state()?, level)
+    }
+
+    /// The same in a state directory that has been used so before.
+    pub(crate) fn bare_platform_in(&self, state: TempDir, level: &str) -> anyhow::Result<Platform> {
+        let stack = state.path().join("bench.yml");
+        fs::write(&stack, STACK)?;
+        let stack = stack.to_string_lossy().into_owned();
+        self.start_in(state, &[], &["--no-auth", "-f", &stack, "--isolation-min", level, "--isolation-max", level])
+    }
+
+    /// A state directory with the images alone.
+    fn state(&self) -> anyhow::Result<TempDir> {
         let state = tempfile::Builder::new().prefix("crema-bench-").tempdir()?;
         for part in ["images", "format"] {
             let copied = Command::new("cp").arg("-r").arg(self.images.path().join(part)).arg(state.path()).status()?;
             ensure!(copied.success(), "cp {part}");
         }
+        Ok(state)
+    }
+
+    fn start_in(&self, state: TempDir, environment: &[(&str, &str)], arguments: &[&str]) -> anyhow::Result<Platform> {
         let mut command = self.up(state.path(), environment, true)?;
-        let process = Process::start(command.args(arguments))?;
-        let gateway = ready(&process, state.path())?;
+        let mut process = Process::start(command.args(arguments))?;
+        let gateway = ready(&mut process, state.path())?;
         Ok(Platform { process, gateway, state })
     }
 
     fn start(&self, state: &Path, environment: &[(&str, &str)], no_build: bool) -> anyhow::Result<Process> {
-        let process = Process::start(&mut self.up(state, environment, no_build)?)?;
-        ready(&process, state)?;
+        let mut process = Process::start(&mut self.up(state, environment, no_build)?)?;
+        ready(&mut process, state)?;
         Ok(process)
     }
 
@@ -125,10 +161,15 @@ pub(crate) fn await_port(port: u16) -> anyhow::Result<()> {
     wait_for("a listener", Duration::from_secs(30), || std::net::TcpStream::connect(("127.0.0.1", port)).ok()).map(drop)
 }
 
-fn ready(process: &Process, state: &Path) -> anyhow::Result<String> {
+fn ready(process: &mut Process, state: &Path) -> anyhow::Result<String> {
     let file = state.join("run/crema.json");
-    wait_for("crema up", Duration::from_secs(1800), || {
+    let said = wait_for("crema up", Duration::from_secs(1800), || {
+        if process.has_ended() {
+            let log = fs::read_to_string(state.join("crema.log")).unwrap_or_default();
+            return Some(Err(log.lines().last().unwrap_or("it ended without a word").to_owned()));
+        }
         let said: Value = serde_json::from_slice(&fs::read(&file).ok()?).ok()?;
-        (said["pid"] == process.id()).then(|| said["gateway"].as_str().map(str::to_owned))?
-    })
+        (said["pid"] == process.id()).then(|| said["gateway"].as_str().map(|url| Ok(url.to_owned())))?
+    })?;
+    said.map_err(|last| anyhow!("crema up ended: {last}"))
 }
