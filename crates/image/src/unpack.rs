@@ -16,6 +16,7 @@ use crate::root::{self, Root};
 use crate::store::{Image, Store};
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Beside a root file system: how large it is. Without it the file system is not of this version's making.
@@ -40,6 +41,8 @@ impl Store {
         let whole = staging.path().join("image");
         let fresh = whole.join("rootfs");
         fs::create_dir_all(&fresh).at("create", &fresh)?;
+        // A layer need not name the root; whoever unpacks may have a umask that would keep others out.
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).at("open", &fresh)?;
         self.fill(image, &fresh)?;
         let bytes = root::size_of(&fresh).at("measure", &fresh)?;
         fs::write(whole.join(SIZE), bytes.to_string()).at("write in", &whole)?;

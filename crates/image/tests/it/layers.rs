@@ -91,3 +91,19 @@ fn everybody_may_what_the_owner_may_and_nothing_changes_who_runs() {
         assert_eq!(root.join(path).metadata().unwrap().permissions().mode() & 0o7777, expected, "{path}");
     }
 }
+
+#[test]
+fn a_umask_keeps_nobody_out() {
+    use rustix::fs::Mode;
+    use std::os::unix::fs::PermissionsExt;
+    let (_directory, store) = store();
+    let images = store.import(&archive_of(&[vec![file("d/e", "x")]])[..], None).unwrap();
+    // Other tests of this process only make what is theirs meanwhile.
+    let before = rustix::process::umask(Mode::from_raw_mode(0o077));
+    let root = store.unpack(&images[0]);
+    rustix::process::umask(before);
+    let root = root.unwrap();
+    for (path, expected) in [("", 0o755), ("d", 0o755), ("d/e", 0o644)] {
+        assert_eq!(root.join(path).metadata().unwrap().permissions().mode() & 0o7777, expected, "{path}");
+    }
+}
