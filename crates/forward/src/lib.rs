@@ -33,7 +33,7 @@ pub use body::{Body, BodyError};
 pub use error::{ForwardError, Reason};
 pub use exchange::Limits;
 pub use headers::{is_hop_by_hop, strip_hop_by_hop};
-pub use pool::{Pool, Settings, Target};
+pub use pool::{Pool, Settings, Target, connect_unix};
 pub use response::{Response, ResponseBody};
 pub use switch::{Switched, Tunnel};
 pub use upstream::Upstream;

@@ -265,3 +265,18 @@ async fn idle_connections_and_unused_targets_go() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_link_where_the_socket_should_be_leads_nowhere() {
+    locally(async {
+        let dir = tempfile::tempdir().unwrap();
+        let (other, link) = (dir.path().join("other"), dir.path().join("s"));
+        let listener = UnixListener::bind(&other).unwrap();
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        let target = Pool::default().target(&Upstream::Unix(link.into()));
+        let error = get(&target).await.unwrap_err();
+        assert!(matches!(&error.reason, Reason::Connect(_)), "{error}");
+        assert!(futures_util::FutureExt::now_or_never(listener.accept()).is_none());
+    })
+    .await;
+}

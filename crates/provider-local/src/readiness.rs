@@ -18,7 +18,7 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 /// The path SDK and watchdog answer on.
@@ -99,7 +99,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 async fn connect(address: &Address) -> io::Result<Box<dyn Stream>> {
     Ok(match address {
-        Address::Unix(socket) => Box::new(UnixStream::connect(socket).await?),
+        Address::Unix(socket) => Box::new(forward::connect_unix(socket).await?),
         Address::Tcp(address) => Box::new(TcpStream::connect(address).await?),
         Address::Inside { agent, port } => Box::new(forward::connect_inside(agent, *port).await?),
     })
