@@ -271,3 +271,20 @@ fn what_stands_in_the_way_is_told_with_a_remedy() {
     let error = Controllers::probe(closed.path(), "0::/session.scope\n", "crema").unwrap_err();
     assert!(error.to_string().contains("Permission denied"), "{error}");
 }
+
+#[test]
+fn a_parent_group_that_another_user_left_is_not_used() {
+    if rustix::process::geteuid().is_root() {
+        return skip("a_parent_group_that_another_user_left_is_not_used", "root may write everywhere");
+    }
+    let root = tempfile::tempdir().unwrap();
+    for controller in ["memory", "pids"] {
+        let parent = root.path().join(controller).join("parent");
+        std::fs::create_dir_all(&parent).unwrap();
+        std::fs::write(root.path().join(controller).join("cgroup.procs"), "").unwrap();
+        let mode = if controller == "pids" { 0o755 } else { 0o555 };
+        std::fs::set_permissions(&parent, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let available = Controllers::probe(root.path(), "", "parent").unwrap().available();
+    assert!(!available.memory && available.pids, "{available:?}");
+}

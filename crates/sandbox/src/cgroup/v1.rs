@@ -2,7 +2,10 @@
 
 use super::controllers::{Available, Unavailable};
 use super::group::Cgroup;
-use super::{CPU_PERIOD_MICROS, CgroupError, Limits, cpu_quota_micros, group, make, read_field, read_number, write};
+use super::{
+    CPU_PERIOD_MICROS, CgroupError, Limits, cpu_quota_micros, failed, group, make, read_field, read_number, write,
+};
+use rustix::fs::Access;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,7 +50,7 @@ impl Hierarchies {
             let base = base(&root, own, controller);
             let parent = base.join(parent);
             // Being allowed to make the parent is what counts: the file system may be read-only for root too.
-            match base.is_dir().then(|| make(&parent)) {
+            match base.is_dir().then(|| make(&parent).and_then(|()| writable(&parent))) {
                 Some(Ok(())) => Some(parent),
                 Some(Err(error)) => {
                     refused = Some(error);
@@ -95,6 +98,11 @@ impl Hierarchies {
         };
         Cgroup { folders: group::Folders::V1(folders) }
     }
+}
+
+/// Whether groups can be made in a parent that may have been there: of an earlier platform, which another user ran.
+fn writable(parent: &Path) -> Result<(), CgroupError> {
+    rustix::fs::access(parent, Access::WRITE_OK).map_err(|error| failed("making groups in", parent)(error.into()))
 }
 
 /// The platform's own group in the hierarchy, or its root where that is not to be seen (in a container).
