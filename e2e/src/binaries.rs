@@ -12,6 +12,8 @@ const PACKAGES: [&str; 6] = ["crema", "gateway", "mqtt-connector", "cron-connect
 const STATIC: &str = "-C target-feature=+crt-static -C relocation-model=static";
 /// A function that does what its environment says.
 pub const ACTOR: &str = "actor";
+/// A function that tries what a hostile one would.
+pub const PROBER: &str = "prober";
 
 /// The workspace's root, when it is not where the tests were built.
 const ENV_ROOT: &str = "CREMA_E2E_ROOT";
@@ -33,7 +35,7 @@ pub fn binary(name: &str) -> PathBuf {
     let given = || variable(ENV_BINARIES).map(PathBuf::from);
     let [folder, functions] =
         FOLDERS.get_or_init(|| given().map_or_else(|| [build(), build_functions()], |folder| [folder.clone(), folder]));
-    let folder = if name == ACTOR || FUNCTIONS.contains(&name) { functions } else { folder };
+    let folder = if [ACTOR, PROBER].contains(&name) || FUNCTIONS.contains(&name) { functions } else { folder };
     let path = folder.join(name);
     assert!(path.is_file(), "{} is missing", path.display());
     path
@@ -57,7 +59,7 @@ fn build_functions() -> PathBuf {
     let said = String::from_utf8(rustc.stdout).unwrap();
     let host = said.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
     let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", host.to_uppercase().replace(['-', '.'], "_"));
-    let binaries = FUNCTIONS.iter().chain([&ACTOR]).flat_map(|name| ["--bin", name]);
+    let binaries = FUNCTIONS.iter().chain([&ACTOR, &PROBER]).flat_map(|name| ["--bin", name]);
     let packages = FUNCTIONS.iter().chain([&"e2e"]).flat_map(|package| ["-p", package]);
     let mut cargo = cargo();
     // cargo reads flags from one place only, and RUSTFLAGS is the first.

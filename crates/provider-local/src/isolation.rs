@@ -248,9 +248,14 @@ impl Isolation {
 
     fn reasons(&self) -> String {
         match self.reasons.is_empty() {
-            true => "it was told to go no further".to_owned(),
+            true => "it was told to go no further (raise --isolation-max)".to_owned(),
             false => self.reasons.join("; "),
         }
+    }
+
+    /// Whether every function is a user of its own.
+    pub(crate) const fn has_users(&self) -> bool {
+        self.uids.is_some()
     }
 
     /// The user a function is, when it is one of its own.

@@ -3,12 +3,18 @@
 
 mod bad_input;
 mod bad_versions;
+mod bombs;
 mod crash;
+mod escapes;
 mod external_broker;
+mod foreign;
 mod full_disk;
 mod images;
+mod isolation;
+mod levels;
 mod main_job;
 mod many_functions;
+mod packing;
 mod restart;
 mod saga;
 mod saga_kills;
