@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Instant;
 
 /// The children of a process: its functions, its helpers, their agents.
 #[must_use]
@@ -25,11 +27,43 @@ pub fn children(parent: u32) -> BTreeMap<u32, String> {
         .collect()
 }
 
-/// The network namespaces of some processes, without this process's own.
-pub fn networks(of: impl Iterator<Item = u32>) -> BTreeSet<PathBuf> {
-    let network = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
-    let own = network("self");
-    of.filter_map(|pid| network(&pid.to_string())).filter(|network| Some(network) != own.as_ref()).collect()
+/// The network namespaces that processes are in at a moment, without this process's own.
+#[derive(Clone, Debug)]
+pub struct Networks {
+    at: u64,
+    all: BTreeSet<PathBuf>,
+}
+
+impl Networks {
+    /// Those of a platform's functions.
+    #[must_use]
+    pub fn of_children(platform: u32) -> Self {
+        let own = network("self");
+        let all = children(platform).into_keys().filter_map(|pid| network(&pid.to_string()));
+        Self { all: all.filter(|network| Some(network) != own.as_ref()).collect(), at: now() }
+    }
+
+    /// The processes that are in one of them still. A namespace's number is given again: who began later is in another.
+    fn processes(&self) -> Vec<u32> {
+        let is_in = |pid: &u32| network(&pid.to_string()).is_some_and(|network| self.all.contains(&network));
+        pids().filter(|pid| is_in(pid) && began(*pid).is_some_and(|began| began <= self.at)).collect()
+    }
+}
+
+fn network(process: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{process}/ns/net")).ok()
+}
+
+/// The time since the machine's start, in hundredths of a second, as the kernel counts the beginnings of processes.
+fn now() -> u64 {
+    let text = fs::read_to_string("/proc/uptime").unwrap();
+    text.split(' ').next().unwrap().replace('.', "").parse().unwrap()
+}
+
+/// When a process began.
+fn began(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 fn pids() -> impl Iterator<Item = u32> {
@@ -37,7 +71,7 @@ fn pids() -> impl Iterator<Item = u32> {
 }
 
 /// Waits until nothing of a platform that has ended is left but its files. `seen` are its functions' networks.
-pub async fn nothing_is_left(state: &State, seen: &BTreeSet<PathBuf>) {
+pub async fn nothing_is_left(state: &State, seen: &Networks) {
     no_process_is_left(state, seen).await;
     let groups = control_groups(state);
     assert!(groups.is_empty(), "{groups:?}");
@@ -49,19 +83,37 @@ pub async fn nothing_is_left(state: &State, seen: &BTreeSet<PathBuf>) {
     assert!(run.is_empty(), "{run:?}");
 }
 
-/// Waits until none of its processes is left, nor any in a network of its functions.
-pub async fn no_process_is_left(state: &State, seen: &BTreeSet<PathBuf>) {
+/// Waits until none of its processes is left, nor any in a network of its functions; gives when one was last seen.
+pub async fn no_process_is_left(state: &State, seen: &Networks) -> Option<(Instant, String)> {
+    let last = Mutex::new(None);
     eventually("its processes are gone", || async {
+        let at = Instant::now();
         let left = processes_of(&state.path());
-        let inside: Vec<u32> = pids().filter(|pid| !networks([*pid].into_iter()).is_disjoint(seen)).collect();
-        (left.is_empty() && inside.is_empty()).then_some(()).ok_or((left, inside))
+        let inside: Vec<u32> = seen.processes();
+        if left.is_empty() && inside.is_empty() {
+            return Ok(());
+        }
+        *last.lock().unwrap() = Some((at, format!("{left:?}, and in its networks {inside:?}")));
+        Err((left, inside))
     })
     .await;
+    last.into_inner().unwrap()
+}
+
+/// Removes the control groups that a platform which was killed has left.
+pub(crate) fn remove_control_groups(state: &State) {
+    for parent in control_groups(state) {
+        let groups = fs::read_dir(&parent).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+        for group in groups.filter(|path| path.is_dir()).chain([parent.clone()]) {
+            // What is not empty yet stays.
+            fs::remove_dir(group).unwrap_or_default();
+        }
+    }
 }
 
 /// The control groups of a platform's functions.
 fn control_groups(state: &State) -> Vec<PathBuf> {
-    let metadata = fs::metadata(state.path()).unwrap();
+    let Ok(metadata) = fs::metadata(state.path()) else { return Vec::new() };
     let name = format!("crema-{:x}-{:x}", metadata.dev(), metadata.ino());
     let mut found = Vec::new();
     let mut todo = vec![PathBuf::from("/sys/fs/cgroup")];

@@ -63,11 +63,19 @@ impl Default for State {
     }
 }
 
+impl Drop for State {
+    fn drop(&mut self) {
+        crate::leftovers::remove_control_groups(self);
+    }
+}
+
 impl State {
     /// A state directory on a disk of its own, which it leaves to that disk; the platform's output goes elsewhere.
     #[must_use]
     pub fn below(disk: &Path) -> Self {
-        Self { path: disk.join("state"), ..Self::default() }
+        let mut state = Self::default();
+        state.path = disk.join("state");
+        state
     }
 
     /// Its path.

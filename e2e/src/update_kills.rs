@@ -1,18 +1,17 @@
 //! Updates that are interrupted by the death of whoever is at it: the platform, the helper, the function.
 
 use crate::actors::{actor, answers, deploy, is_given, is_whole, keeper, stage, update};
-use crate::leftovers::{children, data_belongs_to, networks, no_process_is_left, nothing_is_left, users};
+use crate::leftovers::{Networks, children, data_belongs_to, no_process_is_left, nothing_is_left, users};
 use crate::platform::{Platform, State};
 use rustix::process::Signal;
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// What a helper is called.
 const HELPER: &str = "crema-sandbox";
 /// An update takes about as long, from the request to the old version's end.
 const LONGEST: Duration = Duration::from_millis(600);
-/// How long the processes of a platform may outlive it.
-const OUTLIVE: Duration = Duration::from_secs(1);
+/// How long the processes of a platform may outlive it, on a busy machine.
+const OUTLIVE: Duration = Duration::from_secs(2);
 /// A helper lives for milliseconds: it is looked for as long.
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -41,9 +40,7 @@ pub async fn kill_during_updates(level: &str, rounds: u32, test: &str) -> Option
     if !is_given(&platform, "plain", level, test).await {
         return None;
     }
-    let mut seen = BTreeSet::new();
     for round in 1..=rounds {
-        seen.append(&mut networks(children(platform.pid()).into_keys()));
         let version = round as usize;
         // The requests may be what is interrupted.
         let updates = async {
@@ -70,18 +67,23 @@ pub async fn kill_during_updates(level: &str, rounds: u32, test: &str) -> Option
             tokio::join!(updates, kill);
         } else {
             tokio::select! { biased; () = kill => {}, () = async { updates.await; std::future::pending().await } => {} }
-            seen.append(&mut networks(children(platform.pid()).into_keys()));
+            let seen = Networks::of_children(platform.pid());
             platform.kill();
             killed.platform += 1;
             let begun = Instant::now();
-            no_process_is_left(&state, &seen).await;
-            killed.outlived = killed.outlived.max(begun.elapsed());
+            if let Some((at, last)) = no_process_is_left(&state, &seen).await {
+                killed.outlived = killed.outlived.max(at.duration_since(begun));
+                assert!(
+                    at.duration_since(begun) < OUTLIVE,
+                    "{:?} after it there were {last}",
+                    at.duration_since(begun)
+                );
+            }
             platform = stage(&state, level, &[]).await;
         }
         are_whole(&platform).await;
         data_belongs_to(&state, "keeper");
     }
-    assert!(killed.outlived < OUTLIVE * 2, "{killed:?}");
     let users_before = users(&state);
     // Whatever was interrupted: the next update goes through.
     let last = rounds as usize + 1;
@@ -90,7 +92,7 @@ pub async fn kill_during_updates(level: &str, rounds: u32, test: &str) -> Option
     for function in ["plain", "keeper"] {
         answers(&platform, function, |said| said == crate::actors::answer(last)).await;
     }
-    seen.append(&mut networks(children(platform.pid()).into_keys()));
+    let seen = Networks::of_children(platform.pid());
     let (status, _) = platform.stop().await;
     assert!(status.success(), "{status}");
     nothing_is_left(&state, &seen).await;
