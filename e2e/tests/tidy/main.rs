@@ -191,6 +191,35 @@ fn every_property_of_a_level_of_isolation_names_its_tests_or_is_not_given() {
     }
 }
 
+#[test]
+fn the_documents_table_of_attempts_is_that_of_the_tests() {
+    let read = |file: &str| std::fs::read_to_string(root().join(file)).unwrap();
+    let (document, tests) = (read("docs/isolation.md"), read("e2e/tests/it/escapes.rs"));
+    // A field's text, or that of the constant it names.
+    let value = |row: &str, field: &str| {
+        let (_, rest) = row.split_once(&format!("{field}: ")).unwrap();
+        let rest = match rest.starts_with('"') {
+            true => rest,
+            false => {
+                let name = rest.split(',').next().unwrap();
+                tests.split_once(&format!("const {name}: &str =")).unwrap().1
+            }
+        };
+        rest.split('"').nth(1).unwrap().to_owned()
+    };
+    let (_, table) = tests.split_once("const TABLE").unwrap();
+    let (table, _) = table.split_once("\n];").unwrap();
+    for row in table.split("Row {").skip(1) {
+        let cells = ["full", "userns", "process_root", "process"].map(|field| {
+            let cell = value(row, &format!(" {field}"));
+            let are_errors = cell.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b' ');
+            if are_errors { cell.replace(' ', ", ") } else { cell }
+        });
+        let line = format!("| {} | {} |", value(row, " tries"), cells.join(" | "));
+        assert!(document.contains(&line), "docs/isolation.md lacks {line}");
+    }
+}
+
 /// The files git tracks, or none outside a checkout.
 fn tracked() -> Vec<PathBuf> {
     let output =
