@@ -1,5 +1,6 @@
 //! What a deployment must be before anything of it happens: whatever can be checked without starting it.
 
+use crate::data::Data;
 use crate::desired;
 use crate::images::Images;
 use crate::isolation::Isolation;
@@ -71,7 +72,7 @@ pub(crate) fn replicas(deployment: &FunctionDeployment, replicas: u32) -> Result
 }
 
 /// What was deployed and is kept, but not enforced at this level of isolation; `None` when there is nothing.
-pub(crate) fn not_enforced(deployment: &FunctionDeployment, isolation: &Isolation) -> Option<String> {
+pub(crate) fn not_enforced(deployment: &FunctionDeployment, isolation: &Isolation, data: &Data) -> Option<String> {
     let (memory, cpu) = isolation.controlled();
     // Without control groups each process's own private memory is bounded.
     let memory = memory || isolation.level() >= Level::Process;
@@ -85,7 +86,13 @@ pub(crate) fn not_enforced(deployment: &FunctionDeployment, isolation: &Isolatio
         (!has_root && deployment.read_only_root_filesystem, "readOnlyRootFilesystem"),
         (!deployment.constraints.is_empty(), "constraints"),
     ];
-    let named: Vec<&str> = named.into_iter().filter_map(|(is, name)| is.then_some(name)).collect();
+    let mut named: Vec<String> = named.iter().filter(|(is, _)| *is).map(|(_, name)| (*name).to_owned()).collect();
+    if desired::has_data(deployment)
+        && desired::data_size(deployment).is_some()
+        && let Err(why) = data.can_bound(isolation.has_users())
+    {
+        named.push(format!("{} (it is measured: {why})", annotation::DATA_SIZE));
+    }
     (!named.is_empty()).then(|| {
         format!("kept and reported, but not enforced at isolation level {}: {}", isolation.level(), named.join(", "))
     })

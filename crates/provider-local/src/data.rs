@@ -1,6 +1,7 @@
 //! Data directories: `data/NS/NAME/`, one a function, which outlive its replicas and, unless purged, the function.
 
 use crate::disk;
+use crate::quota::{self, Unavailable};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -51,8 +52,13 @@ impl Data {
         match fs::rename(self.path(name), &aside) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
-            Ok(()) => disk::remove_dir(&aside),
+            Ok(()) => remove(&aside),
         }
+    }
+
+    /// Whether the file system can hold these directories to a size.
+    pub(crate) fn can_bound(&self, has_users: bool) -> Result<(), Unavailable> {
+        quota::available(&self.0, has_users)
     }
 
     /// Goes on with removals that a crash has interrupted.
@@ -60,7 +66,7 @@ impl Data {
         for (_, namespace) in disk::entries(&self.0)? {
             for (name, path) in disk::entries(&namespace)? {
                 if name.starts_with(ASIDE) {
-                    disk::remove_dir(&path)?;
+                    remove(&path)?;
                 }
             }
         }
@@ -70,6 +76,14 @@ impl Data {
     fn path(&self, name: &FunctionName) -> PathBuf {
         self.0.join(name.namespace()).join(name.name())
     }
+}
+
+/// Removes a directory and what bounded it.
+fn remove(aside: &Path) -> io::Result<()> {
+    if let Err(error) = quota::forget(aside) {
+        tracing::warn!(%error, dir = %aside.display(), "The quota of what is removed stays behind");
+    }
+    disk::remove_dir(aside)
 }
 
 fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wire::function::FunctionDeployment;
-use wire::{FunctionName, annotation};
+use wire::{FunctionName, annotation, quantity};
 
 /// The form of the file this version writes; an unknown one is not touched.
 const FORMAT: u32 = 1;
@@ -123,6 +123,12 @@ impl Desired {
 /// Whether a deployment asks for a data directory.
 pub(crate) fn has_data(deployment: &FunctionDeployment) -> bool {
     deployment.annotations.contains_key(annotation::DATA_PATH)
+}
+
+/// How many bytes a deployment's data directory is to stay below.
+pub(crate) fn data_size(deployment: &FunctionDeployment) -> Option<u64> {
+    let text = deployment.annotations.get(annotation::DATA_SIZE)?;
+    quantity::memory(text).ok()
 }
 
 /// What is on disk of one function.

@@ -18,6 +18,7 @@ mod logs;
 mod namespaces;
 mod plan;
 mod process;
+mod quota;
 mod readiness;
 mod reconcile;
 mod replica;

@@ -17,10 +17,12 @@ use crate::disk;
 use crate::images::Images;
 use crate::isolation::{Isolation, Network, Wants};
 use crate::logs::{Logs, Reader};
+use crate::quota::{self, Kept};
 use crate::runtime::{Order, Running, Runtime, StartError};
 use crate::secrets::Secrets;
 use crate::spawner::{self, Spawner};
 use crate::survivors;
+use crate::upkeep::in_mebibytes;
 use async_trait::async_trait;
 use born::Born;
 use confined::{Confined, Replica};
@@ -208,7 +210,25 @@ impl ProcessRuntime {
         if rustix::process::geteuid().is_root() {
             disk::give_all(&dir, owner)?;
         }
+        self.bound(order, &dir, user);
         Ok(dir)
+    }
+
+    /// Holds a data directory to its size, where the file system can; elsewhere it is measured.
+    fn bound(&self, order: &Order, dir: &Path, user: Option<u32>) {
+        let most_bytes = desired::data_size(&order.desired.deployment);
+        let text = match quota::keep_below(dir, user, most_bytes) {
+            Ok(Kept::Newly) => {
+                let most = in_mebibytes(most_bytes.unwrap_or_default());
+                format!("{}: project quota holds its data directory to {most}", annotation::DATA_SIZE)
+            }
+            Ok(Kept::Enforced | Kept::Free | Kept::Measured(_)) => return,
+            Err(error) => {
+                tracing::warn!(function = %order.name, %error, "A data directory is not held to its size");
+                format!("{} is measured, not enforced: {error}", annotation::DATA_SIZE)
+            }
+        };
+        self.logs.of(&order.name).note("", &text);
     }
 
     /// Without a file system of its own a function that is another user has to get through our directories.

@@ -3,7 +3,7 @@
 
 use crate::config::ImageLimits;
 use crate::data::Data;
-use crate::desired::{Desired, Entry};
+use crate::desired::{self, Desired, Entry};
 use crate::images::Images;
 use crate::logs::Logs;
 use crate::state::State;
@@ -11,7 +11,7 @@ use daemon::{Clock, Stop};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
-use wire::{FunctionName, annotation, quantity};
+use wire::{FunctionName, annotation};
 
 /// What is looked after.
 #[derive(Clone)]
@@ -89,8 +89,7 @@ impl Upkeep {
     fn measure(&self) {
         for (name, entry) in self.state.functions() {
             let Entry::Known(desired) = entry else { continue };
-            let text = desired.deployment.annotations.get(annotation::DATA_SIZE);
-            let Some(most) = text.and_then(|text| quantity::memory(text).ok()) else { continue };
+            let Some(most) = desired::data_size(&desired.deployment) else { continue };
             if self.is_stopped() {
                 return;
             }
@@ -143,6 +142,6 @@ async fn every<W: FnOnce() + Send + 'static>(interval: Duration, work: impl Fn()
     }
 }
 
-fn in_mebibytes(bytes: u64) -> String {
+pub(crate) fn in_mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

@@ -241,7 +241,7 @@ impl Changes {
     fn take(&self, admitted: Admitted, created_at: String, replicas: u32, before: Option<Version>) -> Result<Deployed> {
         let Admitted { checked, deployment, image } = admitted;
         let desired = Desired::new(deployment, image.digest, created_at, self.state.next_generation());
-        let not_enforced = admit::not_enforced(&desired.deployment, &self.isolation);
+        let not_enforced = admit::not_enforced(&desired.deployment, &self.isolation, &self.data);
         self.keep(&checked.name, Desired { replicas, before, ..desired })?;
         tracing::info!(function = %checked.name, image = %checked.image, replicas, "Function deployed");
         if let Some(text) = not_enforced {
