@@ -285,11 +285,13 @@ impl ProcessRuntime {
                     .and_then(Helper::take)
                     .ok_or_else(|| StartError::new("start its helper", io::Error::from(io::ErrorKind::NotFound)))?;
                 let isolation = Arc::clone(&self.config.isolation);
-                let let_out = async move |process| match egress {
-                    true => tokio::task::spawn_blocking(move || isolation.let_out(process)).await?,
-                    false => Ok(()),
+                let let_out =
+                    async move |process| tokio::task::spawn_blocking(move || isolation.let_out(process)).await?;
+                // It does not wait for what nobody has to prepare.
+                let started = match egress {
+                    true => control.start_after(helper, &spec, let_out).await,
+                    false => control.start(helper, &spec).await,
                 };
-                let started = control.start_after(helper, &spec, let_out).await;
                 let started = started.map_err(|error| StartError::new("confine it", error))?;
                 Born::confined(started, self.surroundings.door.get())
                     .map_err(|error| StartError::new("open the gateway in its network", error))
