@@ -14,8 +14,6 @@ functions:
   idle:
     skip_build: true
     image: actor:1
-    labels:
-      com.openfaas.scale.min: \"0\"
 ";
 /// The annotation that says how far a function is confined.
 const GIVEN: &str = "com.crema.isolation.given";

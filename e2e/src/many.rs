@@ -1,9 +1,8 @@
 //! Many functions at zero: what they cost there, and that each answers when it is called.
 
-use crate::actors::{actor, scale, stage};
+use crate::actors::{actor, has_replicas, scale, stage};
 use crate::binaries::actors;
 use crate::platform::{Platform, State};
-use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -35,13 +34,13 @@ pub async fn many(level: &str, count: usize) -> Measured {
     let platform = Arc::new(platform);
     let begun = Instant::now();
     for_each(count, &platform, async |platform, name| {
-        let mut deployment = actor(&name, 1);
-        deployment["labels"] = json!({"com.openfaas.scale.min": "0"});
-        crate::actors::deploy(&platform, &deployment).await;
+        crate::actors::deploy(&platform, &actor(&name, 1)).await;
+        assert!(scale(&platform, &name, 0).await < 300, "{name}");
         Duration::ZERO
     })
     .await;
     let deployed_in = begun.elapsed();
+    are_at_zero(&platform, count).await;
     Arc::into_inner(platform).unwrap().stop().await;
 
     let (platform, full_start) = timed(stage(&state, level, &[])).await;
@@ -57,12 +56,16 @@ pub async fn many(level: &str, count: usize) -> Measured {
     })
     .await;
     took.sort_unstable();
-    for number in 0..count {
-        crate::actors::has_replicas(&platform, &name(number), 0).await;
-    }
+    are_at_zero(&platform, count).await;
     let (status, _) = Arc::into_inner(platform).unwrap().stop().await;
     assert!(status.success(), "{status}");
     Measured { deployed_in, bytes_each, empty_start, full_start, first_calls: (took[count / 2], took[count - 1]) }
+}
+
+async fn are_at_zero(platform: &Platform, count: usize) {
+    for number in 0..count {
+        has_replicas(platform, &name(number), 0).await;
+    }
 }
 
 fn name(number: usize) -> String {
