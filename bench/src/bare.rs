@@ -4,7 +4,7 @@ use crate::control::{BODY, IMAGE};
 use crate::http;
 use crate::process::Process;
 use crate::world::World;
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use image::Store;
 use serde_json::{Value, json};
 use std::fs;
@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks for the socket.
 const LOOK: Duration = Duration::from_micros(50);
-const CONTAINER: &str = "crema-bench";
 
 /// From fork to the first byte of an answer on the binary's socket.
 pub(crate) fn process(world: &World, times: usize) -> anyhow::Result<Vec<Duration>> {
@@ -41,15 +40,20 @@ pub(crate) fn runc(world: &World, times: usize) -> anyhow::Result<Vec<Duration>>
     let dir = tempfile::tempdir()?;
     bundle(world, dir.path())?;
     let socket = dir.path().join("run/s");
+    let container = format!("crema-bench-{}", std::process::id());
+    // The container writes there too: not a pipe that is read to its end.
+    let log = dir.path().join("log");
     (0..times)
         .map(|_| {
             let begun = Instant::now();
             let mut run = Command::new("runc");
-            run.args(["run", "-d", "--bundle"]).arg(dir.path()).arg(CONTAINER).stdin(Stdio::null());
-            // What the container writes to must not be a pipe that is read to its end.
-            let run = run.stdout(Stdio::null()).stderr(Stdio::null()).status().context("runc")?;
-            let took = if run.success() { first_byte(&socket, begun) } else { Err(anyhow::anyhow!("runc run: {run}")) };
-            let deleted = Command::new("runc").args(["delete", "--force", CONTAINER]).output()?;
+            run.args(["run", "-d", "--bundle"]).arg(dir.path()).arg(&container).stdin(Stdio::null());
+            let run = run.stdout(Stdio::null()).stderr(fs::File::create(&log)?).status().context("runc")?;
+            let took = match run.success() {
+                true => first_byte(&socket, begun),
+                false => Err(anyhow!("runc run: {run}: {}", fs::read_to_string(&log)?.trim())),
+            };
+            let deleted = Command::new("runc").args(["delete", "--force", &container]).output()?;
             fs::remove_file(&socket).unwrap_or_default();
             ensure!(took.is_err() || deleted.status.success(), "runc delete: {deleted:?}");
             took
@@ -91,5 +95,5 @@ fn first_byte(socket: &Path, begun: Instant) -> anyhow::Result<Duration> {
         }
         park_timeout(LOOK);
     }
-    anyhow::bail!("{}: no answer within {PATIENCE:?}", socket.display())
+    bail!("{}: no answer within {PATIENCE:?}", socket.display())
 }

@@ -1,6 +1,7 @@
 //! The figures: Crema beside haproxy, in one run, on one machine. Prints a table; asserts nothing.
 //!
-//! `cargo run --release -p bench` needs `haproxy` and `wrk` (Debian: `apt-get install haproxy wrk`).
+//! `cargo run --release -p bench` needs `haproxy` and `wrk` (Debian: `apt-get install haproxy wrk`), and is better with
+//! `runc` and as root.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints its table")]
 
 mod bare;
