@@ -20,6 +20,10 @@ const NAMESPACES: u64 = (libc::CLONE_NEWNS
 const TIME_NAMESPACE: u64 = 0x80;
 /// The personalities that Docker lets through: Linux, 32-bit machine name, old `uname`, both, and the question which.
 const PERSONALITIES: [u64; 5] = [0, 0x8, 0x20000, 0x20008, 0xffff_ffff];
+/// `FS_IOC_FSSETXATTR`.
+pub(super) const SET_ATTRIBUTES: u64 = 0x401c_5820;
+/// `FS_IOC_SETFLAGS`.
+pub(super) const SET_FLAGS: u64 = 0x4008_6602;
 /// The bits of a socket's type that are no flags.
 const SOCKET_TYPE: u64 = 0xf;
 
@@ -29,8 +33,7 @@ pub(super) fn rules(level: Level) -> Result<BTreeMap<i64, Vec<SeccompRule>>, Sec
         (libc::SYS_clone, vec![rule([none_of(0, NAMESPACES)?])?]),
         (libc::SYS_unshare, vec![rule([none_of(0, NAMESPACES | TIME_NAMESPACE)?])?]),
         (libc::SYS_personality, PERSONALITIES.iter().map(|value| rule([is(0, *value)?])).collect::<Result<_, _>>()?),
-        // Both put characters into the input of a terminal, which a shell outside would then run.
-        (libc::SYS_ioctl, vec![rule([is_not(1, libc::TIOCSTI)?, is_not(1, libc::TIOCLINUX)?])?]),
+        (libc::SYS_ioctl, vec![requests()?]),
         (libc::SYS_socket, sockets()?),
     ]);
     if level <= Level::Process {
@@ -53,6 +56,14 @@ pub(super) fn allowed(level: Level) -> &'static [i64] {
         Level::None | Level::Process => &[],
         Level::Userns | Level::Full => &[libc::SYS_sendto, libc::SYS_sendmsg, libc::SYS_sendmmsg, libc::SYS_prlimit64],
     }
+}
+
+/// Not those that put characters into the input of a terminal, which a shell outside would then run; nor those that take
+/// a file out of its project, which the owner of a file may, and out of its quota with it.
+fn requests() -> Result<SeccompRule, SeccompError> {
+    let refused = [libc::TIOCSTI, libc::TIOCLINUX, SET_ATTRIBUTES, SET_FLAGS];
+    let conditions = refused.into_iter().map(|request| is_not(1, request)).collect::<Result<_, _>>()?;
+    Ok(SeccompRule::new(conditions)?)
 }
 
 /// Unix sockets; IP sockets for TCP and UDP; netlink for routes and addresses, which C libraries read. No raw and

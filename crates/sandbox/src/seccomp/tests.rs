@@ -76,6 +76,8 @@ fn refused() -> Vec<(&'static str, i64, &'static [i64])> {
         ("typing into a terminal", libc::SYS_ioctl, &[-1, libc::TIOCSTI as i64, 0]),
         ("typing with more bits", libc::SYS_ioctl, &[-1, libc::TIOCSTI as i64 | 1 << 32, 0]),
         ("pasting into a terminal", libc::SYS_ioctl, &[-1, libc::TIOCLINUX as i64, 0]),
+        ("leaving a project", libc::SYS_ioctl, &[-1, arguments::SET_ATTRIBUTES as i64, 0]),
+        ("letting new files leave it", libc::SYS_ioctl, &[-1, arguments::SET_FLAGS as i64, 0]),
         ("packet socket", libc::SYS_socket, &[PACKET, libc::SOCK_RAW as i64, 0]),
         ("packet socket with more bits", libc::SYS_socket, &[PACKET | 1 << 32, libc::SOCK_RAW as i64, 0]),
         ("raw socket", libc::SYS_socket, &[INET, libc::SOCK_RAW as i64, libc::IPPROTO_ICMP as i64]),
