@@ -19,7 +19,7 @@ type Attempt = io::Result<String>;
 
 fn main() -> ExitCode {
     if std::env::args_os().next().is_some_and(|name| name.to_string_lossy().ends_with("suid")) {
-        print!("{}", answers("status=Uid"));
+        println!("user {} {}", rustix::process::getuid().as_raw(), rustix::process::geteuid().as_raw());
         return ExitCode::SUCCESS;
     }
     serve(async |request: Request| {

@@ -165,12 +165,12 @@ const TABLE: &[Row] = &[
         words: |site| vec![format!("tcp=127.0.0.1:{}", site.gateway)],
         full: "ECONNREFUSED",
         userns: "ECONNREFUSED",
-        process_root: "ok",
-        process: "ok",
+        process_root: "EACCES",
+        process: "EACCES",
     },
     Row {
         tries: "connect to the gateway where it is told to",
-        words: |site| vec![format!("tcp=127.0.0.1:{}", if site.has_root { "8080" } else { &site.gateway })],
+        words: |site| vec![format!("tcp=127.0.0.1:{}", site.told)],
         full: "ok",
         userns: "ok",
         process_root: "ok",
@@ -214,7 +214,10 @@ struct Site {
     victim_pid: u64,
     platform_pid: u64,
     closed: Vec<String>,
+    /// The gateway's port on the box.
     gateway: String,
+    /// Its port for functions.
+    told: String,
     /// Whether functions have a file system of their own.
     has_root: bool,
     image: PathBuf,
@@ -275,6 +278,7 @@ async fn site(platform: &Platform, level: &str, more: &Value) -> Site {
         platform_pid: platform.pid().into(),
         closed: vec![platform.mqtt_port(), port(platform.metrics_url("/"))],
         gateway: port(platform.url("/")),
+        told: gateway_told(level, record["pid"].as_u64().unwrap()),
         has_root: level != "process",
         image: PathBuf::new(),
         state,
@@ -282,6 +286,16 @@ async fn site(platform: &Platform, level: &str, more: &Value) -> Site {
     let own = |path: &PathBuf| fs::read_to_string(path.with_file_name("name")).is_ok_and(|name| name == "prober");
     site.image = site.images().iter().find(|path| own(path)).unwrap().parent().unwrap().to_owned();
     site
+}
+
+/// The port functions are told to reach the gateway at.
+fn gateway_told(level: &str, pid: u64) -> String {
+    if level != "process" {
+        return "8080".to_owned();
+    }
+    let environment = fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+    let url = environment.split('\0').find_map(|variable| variable.strip_prefix("gateway_url=")).unwrap();
+    url.rsplit(':').next().unwrap().to_owned()
 }
 
 /// What the prober answers, by word.
@@ -341,9 +355,9 @@ async fn attempts(level: &str, test: &str) {
 async fn no_set_user_id(platform: &Platform, site: &Site) {
     let run = format!("run={}", site.inside("suid"));
     let answers = probe(platform, &["status=Uid".to_owned(), run.clone()]).await;
-    let own = answers["status=Uid"].trim_start_matches("ok ");
-    assert!(answers[&run].ends_with(&format!("status=Uid ok {own}")), "{answers:?}");
-    assert_ne!(own.split(' ').next(), Some("0"));
+    let own = answers["status=Uid"].split(' ').nth(1).unwrap();
+    assert!(answers[&run].ends_with(&format!("user {own} {own}")), "{answers:?}");
+    assert_ne!(own, "0");
 }
 
 /// A datagram to a service of the box does not arrive.
