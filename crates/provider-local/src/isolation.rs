@@ -123,7 +123,7 @@ impl Isolation {
         Self {
             launcher: Launcher::of_this_program(),
             level: Level::None,
-            reasons: Vec::new(),
+            reasons: vec!["it was told to confine nothing (--isolation-max none)".to_owned()],
             controllers: None,
             uids: None,
             way_out: WayOut::default(),
@@ -141,6 +141,9 @@ impl Isolation {
         let found = sandbox::probe(&isolation.launcher, &config.state).await;
         isolation.level = found.level.min(config.most);
         isolation.reasons = found.missing.iter().map(ToString::to_string).collect();
+        if found.level > config.most {
+            isolation.reasons.push(format!("it was told to go no further than {} (--isolation-max)", config.most));
+        }
         if isolation.level < config.least {
             return Err(format!(
                 "functions can be confined at level {} here, and at least {} is asked for: {}",
@@ -231,10 +234,11 @@ impl Isolation {
             ));
         }
         match wants.network {
-            Network::Egress if self.level == Level::Userns => refuse(format!(
-                "annotation {}: egress needs isolation level full (root), and this machine gives userns: run crema as \
-                 root, or give the function the machine's own network with host",
-                annotation::NETWORK
+            Network::Egress if (Level::Process..Level::Full).contains(&self.level) => refuse(format!(
+                "annotation {}: egress needs isolation level full (root), and this machine gives {}: run crema as root, \
+                 or give the function the machine's own network with host",
+                annotation::NETWORK,
+                self.level
             )),
             Network::None if self.level < Level::Userns => refuse(format!(
                 "annotation {}: none needs isolation level userns or full, and this machine gives {}: {}",
@@ -247,10 +251,7 @@ impl Isolation {
     }
 
     fn reasons(&self) -> String {
-        match self.reasons.is_empty() {
-            true => "it was told to go no further (raise --isolation-max)".to_owned(),
-            false => self.reasons.join("; "),
-        }
+        self.reasons.join("; ")
     }
 
     /// Whether every function is a user of its own.

@@ -71,7 +71,7 @@ fn a_function_of_a_workspace_is_built_in_it_and_packed_once() {
     assert_eq!(world.said(), "another\n");
     let unpacked = fs::read_dir(world.path("images/unpacked")).unwrap().count();
     let blobs = fs::read_dir(world.path("images/blobs/sha256")).unwrap().count();
-    assert_eq!((unpacked, blobs), (1, 3), "the replaced image is still there");
+    assert_eq!((unpacked, blobs), (2, 6), "the image before stays: an update that fails goes back to it");
 }
 
 #[test]
