@@ -244,6 +244,8 @@ impl Birth {
         // until the helper is reaped.
         rustix::process::kill_process_group(group, Signal::KILL).unwrap_or_default();
         if let Some(pid) = self.pid.take() {
+            // It may lead its group by now, with others in it.
+            rustix::process::kill_process_group(pid, Signal::KILL).unwrap_or_default();
             rustix::process::kill_process(pid, Signal::KILL).unwrap_or_default();
             reap(pid).map(drop).unwrap_or_default();
         }

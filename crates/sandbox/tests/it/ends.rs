@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 async fn a_function_dies_with_the_thread_it_was_forked_from() {
     let Some(room) = Room::new("a_function_dies_with_the_thread_it_was_forked_from") else { return };
     for level in levels(Level::None) {
-        let mut spec = room.script(level, "busybox sleep 1000");
+        let mut spec = room.script(level, "exec busybox sleep 1000");
         if level < Level::Userns {
             spec.argv = ["/bin/busybox", "sleep", "1000"].map(str::to_owned).to_vec();
         }
@@ -49,7 +49,7 @@ async fn a_function_dies_with_the_thread_it_was_forked_from() {
 async fn a_helper_that_is_killed_at_any_moment_leaves_nothing() {
     let Some(room) = Room::new("a_helper_that_is_killed_at_any_moment_leaves_nothing") else { return };
     for level in levels(Level::Process) {
-        let spec = room.script(level, "busybox sleep 1000");
+        let spec = room.script(level, "exec busybox sleep 1000");
         let mut outcomes = [0, 0];
         for step in 0..60 {
             let (mut command, control) = launcher().command().unwrap();
@@ -83,7 +83,7 @@ async fn a_helper_that_is_killed_at_any_moment_leaves_nothing() {
 async fn a_start_that_is_given_up_leaves_nothing() {
     let Some(room) = Room::new("a_start_that_is_given_up_leaves_nothing") else { return };
     for level in levels(Level::Process) {
-        let spec = room.script(level, "busybox sleep 1000");
+        let spec = room.script(level, "exec busybox sleep 1000");
         for step in 0..30 {
             // Ends in time only if it is quick; where not, it is dropped half-way.
             let given_up = tokio::time::timeout(Duration::from_micros(step * 200), start(&spec)).await;
