@@ -111,7 +111,8 @@ impl<D: Deliver> Worker<D> {
             let looked = self.clock.unix_millis();
             let (limit, full) = share(room, &busy);
             let lease = async { if limit == 0 { Ok(Vec::new()) } else { self.queue.lease(limit, full, looked).await } };
-            match meanwhile(lease, &mut calls, &mut busy).await {
+            let (leased, freed) = meanwhile(lease, &mut calls, &mut busy).await;
+            match leased {
                 Ok(leases) => {
                     self.say_recovered(&mut failing);
                     let taken = leases.len();
@@ -119,8 +120,9 @@ impl<D: Deliver> Worker<D> {
                         *busy.entry(lease.invocation.function.clone()).or_default() += 1;
                         calls.push(self.attempt(lease));
                     }
-                    // What was taken may have filled a function up: the others get what is left.
-                    if taken > 0 && !stop.is_stopped() {
+                    // What was taken may have filled a function up: the others get what is left. Calls that ended
+                    // meanwhile have made room that was not looked at.
+                    if (taken > 0 || freed) && !stop.is_stopped() {
                         continue;
                     }
                 }
@@ -136,7 +138,7 @@ impl<D: Deliver> Worker<D> {
             match woken {
                 Woken::Ended(function) => ended(&mut busy, &function),
                 Woken::Look => {}
-                Woken::Forget => meanwhile(self.forget(), &mut calls, &mut busy).await,
+                Woken::Forget => drop(meanwhile(self.forget(), &mut calls, &mut busy).await),
                 Woken::Stopped => break,
             }
         }
@@ -240,17 +242,21 @@ fn share(room: usize, busy: &HashMap<FunctionName, usize>) -> (usize, Vec<Functi
     (limit, full.into_iter().map(|(function, _)| function.clone()).collect())
 }
 
-/// Does something of the store's while the calls under way go on.
+/// Does something of the store's while the calls under way go on; tells whether one of them ended.
 async fn meanwhile<T>(
     work: impl Future<Output = T>,
     calls: &mut FuturesUnordered<impl Future<Output = FunctionName>>,
     busy: &mut HashMap<FunctionName, usize>,
-) -> T {
+) -> (T, bool) {
     let mut work = std::pin::pin!(work);
+    let mut freed = false;
     loop {
         tokio::select! {
-            done = &mut work => return done,
-            Some(function) = calls.next(), if !calls.is_empty() => ended(busy, &function),
+            done = &mut work => return (done, freed),
+            Some(function) = calls.next(), if !calls.is_empty() => {
+                ended(busy, &function);
+                freed = true;
+            }
         }
     }
 }
