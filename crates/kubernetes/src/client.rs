@@ -1,0 +1,27 @@
+//! A client of the API server: that of the pod we run in, or the one a kubeconfig names.
+
+use kube::{Client, Config};
+use std::time::Duration;
+
+/// How long to wait for a connection: an API server that is away is asked again, not waited for.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Neither a kubeconfig nor a pod's account.
+    #[error(
+        "there is no Kubernetes to talk to: run in a pod with a service account, or name a kubeconfig in KUBECONFIG: {0}"
+    )]
+    NoConfig(#[from] kube::config::InferConfigError),
+    /// What is configured cannot be used.
+    #[error("the Kubernetes client cannot be made from its configuration: {0}")]
+    Unusable(#[from] kube::Error),
+}
+
+/// Makes a client. It connects when it is first used.
+pub async fn client() -> Result<Client, ClientError> {
+    let mut config = Config::infer().await?;
+    config.connect_timeout = Some(CONNECT);
+    Ok(Client::try_from(config)?)
+}
