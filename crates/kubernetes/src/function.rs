@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use wire::function::{FunctionDeployment, TextMap};
 
 /// A function to run. The object's name is the function's.
+#[expect(clippy::duplicated_attributes, reason = "columns of one type")]
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[kube(
     group = "openfaas.com",
