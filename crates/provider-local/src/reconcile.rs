@@ -108,7 +108,13 @@ impl Reconciler {
 
     /// Plans for every function concerned and does it; gives when to look again.
     fn reconcile(&mut self, now: Instant) -> Option<Instant> {
-        let mut names = self.state.touched();
+        let touched = self.state.touched();
+        for (name, touch) in &touched {
+            if let (Some(generation), Some(live)) = (touch.deleted, self.live.get_mut(name)) {
+                live.mark_deleted(generation);
+            }
+        }
+        let mut names: BTreeSet<FunctionName> = touched.into_keys().collect();
         names.append(&mut self.touched);
         while let Some((at, _)) = self.due.first()
             && *at <= now

@@ -3,7 +3,7 @@
 use crate::desired::{Desired, Entry};
 use crate::runtime::Running;
 use provider::{FunctionReplicas, Replica, ReplicaTable, TableWriter};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -34,7 +34,15 @@ struct Inner {
     /// What is wrong with the size of data directories.
     data_trouble: HashMap<FunctionName, String>,
     /// Functions whose wish has changed since the reconcile loop last asked.
-    touched: BTreeSet<FunctionName>,
+    touched: BTreeMap<FunctionName, Touch>,
+}
+
+/// How a function's wish has changed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Touch {
+    /// The last generation of a function that was deleted: its replicas serve nobody any more, also when the name has
+    /// been deployed again since.
+    pub(crate) deleted: Option<u64>,
 }
 
 impl State {
@@ -46,7 +54,7 @@ impl State {
         let state = Self {
             next_generation: AtomicU64::new(generations.max().unwrap_or(0) + 1),
             inner: Mutex::new(Inner {
-                touched: functions.keys().cloned().collect(),
+                touched: functions.keys().map(|name| (name.clone(), Touch::default())).collect(),
                 functions,
                 seen: HashMap::new(),
                 data_trouble: HashMap::new(),
@@ -98,7 +106,7 @@ impl State {
     }
 
     /// The functions whose wish has changed since this was last asked; at first all.
-    pub(crate) fn touched(&self) -> BTreeSet<FunctionName> {
+    pub(crate) fn touched(&self) -> BTreeMap<FunctionName, Touch> {
         std::mem::take(&mut self.inner().touched)
     }
 
@@ -127,14 +135,22 @@ impl State {
     }
 
     fn set(&self, mut inner: MutexGuard<'_, Inner>, name: &FunctionName, entry: Option<Entry>) {
-        match entry {
-            Some(entry) => drop(inner.functions.insert(name.clone(), entry)),
-            None => {
-                inner.functions.remove(name);
-                inner.data_trouble.remove(name);
+        let deleted = match entry {
+            Some(entry) => {
+                inner.functions.insert(name.clone(), entry);
+                None
             }
-        }
-        inner.touched.insert(name.clone());
+            None => {
+                inner.data_trouble.remove(name);
+                inner.seen.remove(name);
+                match inner.functions.remove(name) {
+                    Some(Entry::Known(desired)) => Some(desired.generation),
+                    Some(Entry::Unreadable(_)) | None => None,
+                }
+            }
+        };
+        let touch = inner.touched.entry(name.clone()).or_default();
+        touch.deleted = touch.deleted.max(deleted);
         self.publish(&inner, name);
         drop(inner);
         self.wish.notify_one();
@@ -143,7 +159,9 @@ impl State {
     /// Tells what is seen of a function now; nothing when nothing of it is left.
     pub(crate) fn see(&self, name: &FunctionName, seen: Option<Seen>) {
         let mut inner = self.inner();
-        match seen {
+        // Whoever tells does not know yet that what is seen was deleted.
+        let is_outdated = inner.touched.get(name).is_some_and(|touch| touch.deleted.is_some());
+        match seen.filter(|_| !is_outdated) {
             Some(seen) => drop(inner.seen.insert(name.clone(), seen)),
             None => drop(inner.seen.remove(name)),
         }

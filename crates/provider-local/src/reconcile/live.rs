@@ -103,6 +103,12 @@ impl Live {
         self.members.iter_mut().filter(|member| member.id == id).for_each(|member| member.phase = Phase::Stopping);
     }
 
+    /// The function that had generations up to this one was deleted: none of its replicas goes on, whatever is wanted now.
+    pub(super) fn mark_deleted(&mut self, generation: u64) {
+        let deleted = self.members.iter_mut().filter(|member| member.generation <= generation);
+        deleted.for_each(|member| member.phase = Phase::Stopping);
+    }
+
     /// Gives the order to end to all that are stopping and may take longer.
     pub(super) fn order_ends(&self, at_most: Duration) {
         for member in self.members.iter().filter(|member| member.phase == Phase::Stopping) {

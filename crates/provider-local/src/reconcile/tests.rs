@@ -252,6 +252,22 @@ async fn with_data_the_old_one_has_ended_before_the_new_one_starts() {
 }
 
 #[tokio::test]
+async fn what_was_deleted_serves_nobody_when_its_name_is_deployed_again_at_once() {
+    let theatre = Theatre::new([(2, Part { never_ready: true, ..Part::default() })]);
+    theatre.wish(1, 1, false);
+    theatre.is_proven(1).await;
+    // Before the loop has looked: nothing here waits.
+    theatre.state.remove(&theatre.name);
+    theatre.wish(2, 1, false);
+    let ready = |theatre: &Theatre| theatre.state.table().get(&theatre.name).map(|found| found.ready.len());
+    assert_eq!(ready(&theatre), Some(0));
+    theatre.until("start 2").await;
+    assert_eq!(ready(&theatre), Some(0));
+    theatre.until("terminate 1").await;
+    assert_eq!(ready(&theatre), Some(0));
+}
+
+#[tokio::test]
 async fn one_that_ends_by_itself_is_started_again() {
     let theatre = Theatre::new([]);
     theatre.wish(1, 1, false);
