@@ -5,8 +5,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
+use std::time::Duration;
+
+/// How long a connection is kept that nothing is sent on.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// An answer, read whole.
 #[derive(Clone, Debug)]
@@ -45,7 +49,8 @@ pub struct Http(Client<HttpConnector, Full<Bytes>>);
 
 impl Default for Http {
     fn default() -> Self {
-        Self(Client::builder(TokioExecutor::new()).build_http())
+        // Shorter than a server keeps them: a request on a connection that is just being closed fails.
+        Self(Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build_http())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::eventually;
 use crate::platform::State;
-use crate::system::{is_root, processes_of};
+use crate::system::{is_root, mounts_of, processes_of};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -75,9 +75,7 @@ pub async fn nothing_is_left(state: &State, seen: &Networks) {
     no_process_is_left(state, seen).await;
     let groups = control_groups(state);
     assert!(groups.is_empty(), "{groups:?}");
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let path = state.path().display().to_string();
-    let mounts: Vec<&str> = table.lines().filter(|line| line.contains(&path)).collect();
+    let mounts = mounts_of(&state.path());
     assert!(mounts.is_empty(), "{mounts:?}");
     let run = files_below(&state.path().join("run"));
     assert!(run.is_empty(), "{run:?}");

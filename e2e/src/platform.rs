@@ -14,6 +14,9 @@ use tempfile::TempDir;
 /// A free port of this machine.
 const FREE: &str = "127.0.0.1:0";
 
+/// The last line that is said of a start.
+const READY: &str = "Ready. Ctrl-C stops.";
+
 /// A port nobody listens on now, for what has to come back on the same one.
 #[must_use]
 pub fn free_port() -> u16 {
@@ -116,18 +119,20 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Starts one on free ports and waits until it says it is ready.
+    /// Starts one on free ports and waits until it has said all that it says when it is ready.
     pub async fn start(state: &State, options: &Options) -> Self {
+        let output = || std::fs::read_to_string(state.log()).unwrap_or_default();
+        let said_before = output().len();
         let mut child = spawn(state, options);
         let ready = state.path().join("run/crema.json");
         let pid = child.id();
         let begun = Instant::now();
         let addresses = loop {
             let said: Option<Value> = std::fs::read(&ready).ok().and_then(|text| serde_json::from_slice(&text).ok());
-            if let Some(addresses) = said.filter(|addresses| addresses["pid"] == pid) {
+            let is_told = || output().get(said_before..).is_some_and(|said| said.lines().any(|line| line == READY));
+            if let Some(addresses) = said.filter(|addresses| addresses["pid"] == pid && is_told()) {
                 break addresses;
             }
-            let output = || std::fs::read_to_string(state.log()).unwrap_or_default();
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("crema up ended with {status}:\n{}", output());
             }

@@ -32,10 +32,12 @@ pub fn processes_of(mark: &Path) -> BTreeSet<(u32, String)> {
         .collect()
 }
 
-/// The mount table.
+/// The lines of the mount table that name a path.
 #[must_use]
-pub fn mounts() -> String {
-    fs::read_to_string("/proc/self/mounts").unwrap()
+pub fn mounts_of(path: &Path) -> Vec<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let path = path.display().to_string();
+    table.lines().filter(|line| line.contains(&path)).map(str::to_owned).collect()
 }
 
 /// A program on PATH.

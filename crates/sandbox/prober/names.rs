@@ -9,6 +9,7 @@ pub(crate) fn of(error: &io::Error) -> String {
         (libc::EAGAIN, "EAGAIN"),
         (libc::ECONNREFUSED, "ECONNREFUSED"),
         (libc::EINVAL, "EINVAL"),
+        (libc::EMFILE, "EMFILE"),
         (libc::ENETUNREACH, "ENETUNREACH"),
         (libc::ENOENT, "ENOENT"),
         (libc::ENOMEM, "ENOMEM"),
@@ -17,6 +18,8 @@ pub(crate) fn of(error: &io::Error) -> String {
         (libc::EPERM, "EPERM"),
         (libc::EROFS, "EROFS"),
         (libc::ESRCH, "ESRCH"),
+        (libc::ETIMEDOUT, "ETIMEDOUT"),
+        (libc::ETXTBSY, "ETXTBSY"),
     ];
     let name = known.iter().find(|(number, _)| error.raw_os_error() == Some(*number));
     name.map_or_else(|| format!("{error:?}"), |(_, name)| (*name).to_owned())

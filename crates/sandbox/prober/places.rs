@@ -23,7 +23,7 @@ pub(crate) fn attempt(name: &str, argument: &str) -> Option<Attempt> {
         "link" => fs::read_link(argument).map(|path| path.display().to_string()),
         "processes" => processes(),
         "fill" => fill(Path::new(argument)),
-        "tcp" => TcpStream::connect(argument).map(|_| "connected".to_owned()),
+        "tcp" => connect(argument).map(|()| "connected".to_owned()),
         "listen" => TcpListener::bind(argument).map(|_| "listening".to_owned()),
         "udp" => {
             let sent = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"x", argument));
@@ -45,6 +45,15 @@ pub(crate) fn attempt(name: &str, argument: &str) -> Option<Attempt> {
         _ => return None,
     };
     Some(made)
+}
+
+/// Connects to somebody else: where nobody listens on a port, a socket that is given the same one connects to itself.
+fn connect(address: &str) -> io::Result<()> {
+    let stream = TcpStream::connect(address)?;
+    match stream.local_addr()? == stream.peer_addr()? {
+        true => Err(io::Error::from_raw_os_error(libc::ECONNREFUSED)),
+        false => Ok(()),
+    }
 }
 
 /// A line of what the kernel says of this process.
