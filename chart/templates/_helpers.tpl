@@ -29,7 +29,6 @@ app.kubernetes.io/part-of: crema
 
 {{/* What all pods of the platform have in common. */}}
 {{- define "crema.pod" -}}
-automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
