@@ -21,7 +21,14 @@ pub enum ClientError {
 
 /// Makes a client. It connects when it is first used.
 pub async fn client() -> Result<Client, ClientError> {
+    client_with_patience(None).await
+}
+
+/// The same, for which a connection is dead when nothing has come for so long. Watches must end sooner than that.
+pub async fn client_with_patience(silence: Option<Duration>) -> Result<Client, ClientError> {
     let mut config = Config::infer().await?;
     config.connect_timeout = Some(CONNECT);
+    config.read_timeout = silence;
+    config.reset_reader_on_write = true;
     Ok(Client::try_from(config)?)
 }

@@ -9,3 +9,7 @@ pub const RECONCILING: &str = "Reconciling";
 pub const STALLED: &str = "Stalled";
 /// `True` when at least one replica is ready; `False` at zero.
 pub const HEALTHY: &str = "Healthy";
+
+/// The reason, with [`RECONCILING`] `True` or [`HEALTHY`] `False`, that replicas do not get ready and why is known: the image
+/// cannot be pulled, the program ends. The message says which; it is what REST clients see. Any other reason is progress.
+pub const REPLICAS_FAILING: &str = "ReplicasFailing";

@@ -18,6 +18,10 @@ pub const PROFILE: &str = "com.openfaas.profile";
 /// The annotation that names a function's ServiceAccount.
 pub const SERVICE_ACCOUNT: &str = "com.openfaas.serviceaccount";
 
+/// The annotation of a function in REST answers that says who looks after it (Helm, Fleet, kubectl) when it did not come
+/// through the REST API. It is on no object.
+pub const ORIGIN: &str = "com.crema.managed-by";
+
 /// The field manager of the operator.
 pub const OPERATOR: &str = "crema-operator";
 /// The field manager of the gateway.

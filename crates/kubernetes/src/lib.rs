@@ -9,7 +9,7 @@ mod function;
 pub mod label;
 mod profile;
 
-pub use client::{ClientError, client};
+pub use client::{ClientError, client, client_with_patience};
 pub use function::{AppliedProfile, Function, FunctionSpec, FunctionState, ProfileRef, Resources};
 pub use profile::{Profile, ProfileSpec};
 
