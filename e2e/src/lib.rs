@@ -8,6 +8,7 @@
 pub mod actors;
 pub mod binaries;
 pub mod callers;
+pub mod cluster;
 pub mod http;
 pub mod leftovers;
 pub mod load;

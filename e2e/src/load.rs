@@ -1,8 +1,8 @@
 //! Orders under load, while things are killed.
 
 use crate::http::Http;
-use crate::platform::{Platform, State};
-use crate::shop::{Ended, books_agree, espresso};
+use crate::platform::State;
+use crate::shop::{Ended, Shop, books_agree, espresso};
 use crate::system::processes_of;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,12 +29,12 @@ pub struct Tills {
 impl Tills {
     /// Opens tills; every one whose number `asynchronous` picks places its orders through the queue.
     #[must_use]
-    pub fn open(platform: &Platform, prefix: &str, count: usize, asynchronous: impl Fn(usize) -> bool) -> Self {
+    pub fn open(shop: &dyn Shop, prefix: &str, count: usize, asynchronous: impl Fn(usize) -> bool) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let tills = (0..count)
             .map(|till| {
                 let route = if asynchronous(till) { "async-function" } else { "function" };
-                let url = platform.url(&format!("/{route}/order"));
+                let url = shop.at(route, "order");
                 tokio::spawn(place_orders(url, format!("{prefix}-{till}"), Arc::clone(&stop)))
             })
             .collect();
@@ -74,8 +74,8 @@ async fn place_orders(url: String, prefix: String, stop: Arc<AtomicBool>) -> Pla
 
 impl Placed {
     /// Waits until every acknowledged order is confirmed and the books agree; `before` espressos were there before.
-    pub async fn is_accounted_for(&self, platform: &Platform, before: i64) -> Ended {
-        books_agree(platform, &self.acknowledged, &self.others, before).await
+    pub async fn is_accounted_for(&self, shop: &dyn Shop, before: i64) -> Ended {
+        books_agree(shop, &self.acknowledged, &self.others, before).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The shop of `stack.yml`: its platform, its orders, and its books, as its customers see them.
 
 use crate::binaries;
+use crate::http::Http;
 use crate::platform::{Options, Platform, State};
 use crate::{eventually, within};
 use serde_json::{Value, json};
@@ -12,6 +13,31 @@ const SKU: &str = "espresso";
 const QUEUE_PATIENCE: Duration = Duration::from_secs(300);
 /// How many come with one delivery: more than any test sells.
 const DELIVERY: i64 = 1_000_000;
+
+/// The four functions, wherever they run.
+pub trait Shop: Sync {
+    /// The client to talk to them with.
+    fn http(&self) -> &Http;
+    /// The URL of a function and what follows its name: `function` or `async-function`, and `inventory/espresso`.
+    fn at(&self, route: &str, path: &str) -> String;
+    /// Its secret `shop-key`.
+    fn key(&self) -> String;
+}
+
+impl Shop for Platform {
+    fn http(&self) -> &Http {
+        &self.http
+    }
+
+    fn at(&self, route: &str, path: &str) -> String {
+        self.url(&format!("/{route}/{path}"))
+    }
+
+    fn key(&self) -> String {
+        let key = std::fs::read_to_string(self.state().join("secrets/openfaas-fn/shop-key")).unwrap();
+        key.trim().to_owned()
+    }
+}
 
 /// A platform with the four functions deployed from images packed once.
 pub async fn shop(state: &State) -> Platform {
@@ -51,12 +77,12 @@ pub struct Ended {
 }
 
 /// Counts the stock.
-pub async fn stock(platform: &Platform) -> Stock {
-    eventually("the stock can be counted", || async { try_stock(platform).await }).await
+pub async fn stock(shop: &dyn Shop) -> Stock {
+    eventually("the stock can be counted", || async { try_stock(shop).await }).await
 }
 
-async fn try_stock(platform: &Platform) -> Result<Stock, String> {
-    let answer = platform.http.get(&platform.url(&format!("/function/inventory/{SKU}"))).await?;
+async fn try_stock(shop: &dyn Shop) -> Result<Stock, String> {
+    let answer = shop.http().get(&shop.at("function", &format!("inventory/{SKU}"))).await?;
     let item = if answer.status == 200 { answer.json() } else { return Err(answer.text()) };
     match (item["on_hand"].as_i64(), item["reserved"].as_i64()) {
         (Some(on_hand), Some(reserved)) => Ok(Stock { on_hand, reserved }),
@@ -65,16 +91,16 @@ async fn try_stock(platform: &Platform) -> Result<Stock, String> {
 }
 
 /// Has more espressos delivered than any test sells, and says how many there are then.
-pub async fn plenty(platform: &Platform) -> i64 {
-    let key = std::fs::read_to_string(platform.state().join("secrets/openfaas-fn/shop-key")).unwrap();
+pub async fn plenty(shop: &dyn Shop) -> i64 {
+    let key = shop.key();
     let body = json!({"id": "plenty", "sku": SKU, "quantity": DELIVERY}).to_string();
     eventually("a delivery is taken", || async {
-        let url = platform.url("/function/inventory/restock");
-        let answer = platform.http.send("POST", &url, &[("X-Shop-Key", key.trim())], body.clone()).await?;
+        let url = shop.at("function", "inventory/restock");
+        let answer = shop.http().send("POST", &url, &[("X-Shop-Key", &key)], body.clone()).await?;
         if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
     })
     .await;
-    stock(platform).await.on_hand
+    stock(shop).await.on_hand
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -85,8 +111,8 @@ enum Outcome {
 }
 
 /// What became of one order; an error while it is pending, or when it ended without a reason.
-async fn outcome(platform: &Platform, id: &str) -> Result<Outcome, String> {
-    let answer = platform.http.get(&platform.url(&format!("/function/order/{id}"))).await?;
+async fn outcome(shop: &dyn Shop, id: &str) -> Result<Outcome, String> {
+    let answer = shop.http().get(&shop.at("function", &format!("order/{id}"))).await?;
     let order = match answer.status {
         200 => answer.json(),
         404 if answer.text().contains(id) => return Ok(Outcome::Unknown),
@@ -102,10 +128,10 @@ async fn outcome(platform: &Platform, id: &str) -> Result<Outcome, String> {
 /// Waits until the books agree: every acknowledged order is confirmed, every other one has ended or is unknown, none is
 /// pending, what is gone from the shelf since there were `before` on it is what was sold, nothing is reserved, and the
 /// ledger balances. Nobody may place orders meanwhile.
-pub async fn books_agree(platform: &Platform, acknowledged: &[String], others: &[String], before: i64) -> Ended {
+pub async fn books_agree(shop: &dyn Shop, acknowledged: &[String], others: &[String], before: i64) -> Ended {
     for id in acknowledged {
         within(QUEUE_PATIENCE, &format!("order {id} is confirmed"), || async {
-            let confirmed = outcome(platform, id).await? == Outcome::Confirmed;
+            let confirmed = outcome(shop, id).await? == Outcome::Confirmed;
             confirmed.then_some(()).ok_or_else(|| "unknown or cancelled".to_owned())
         })
         .await;
@@ -113,32 +139,32 @@ pub async fn books_agree(platform: &Platform, acknowledged: &[String], others: &
     let mut ended = Ended { confirmed: acknowledged.len(), ..Ended::default() };
     let mut unknown = Vec::new();
     for id in others {
-        match eventually(&format!("order {id} has ended"), || outcome(platform, id)).await {
+        match eventually(&format!("order {id} has ended"), || outcome(shop, id)).await {
             Outcome::Confirmed => ended.confirmed += 1,
             Outcome::Cancelled => ended.cancelled += 1,
             Outcome::Unknown => unknown.push(id),
         }
     }
-    let ended = eventually("orders, stock and ledger agree", || agreement(platform, ended, &unknown, before)).await;
-    let ledger = platform.http.get(&platform.url("/function/payment/ledger")).await.unwrap();
+    let ended = eventually("orders, stock and ledger agree", || agreement(shop, ended, &unknown, before)).await;
+    let ledger = shop.http().get(&shop.at("function", "payment/ledger")).await.unwrap();
     assert_eq!(ledger.status, 200, "{}", ledger.text());
     assert_eq!(ledger.json()["balanced"], true, "{}", ledger.text());
     ended
 }
 
 /// What was queued and not acknowledged may still come: orders unknown so far are looked at each time.
-async fn agreement(platform: &Platform, mut ended: Ended, unknown: &[&String], before: i64) -> Result<Ended, String> {
+async fn agreement(shop: &dyn Shop, mut ended: Ended, unknown: &[&String], before: i64) -> Result<Ended, String> {
     for id in unknown {
-        match outcome(platform, id).await? {
+        match outcome(shop, id).await? {
             Outcome::Confirmed => ended.confirmed += 1,
             Outcome::Cancelled => ended.cancelled += 1,
             Outcome::Unknown => ended.unknown += 1,
         }
     }
-    let pending = platform.http.get(&platform.url("/function/order?status=pending")).await?;
+    let pending = shop.http().get(&shop.at("function", "order?status=pending")).await?;
     let none = pending.status == 200 && orders(&pending.json()).is_empty();
     none.then_some(()).ok_or_else(|| format!("pending: {}", pending.text()))?;
-    let stock = try_stock(platform).await?;
+    let stock = try_stock(shop).await?;
     let sold = i64::try_from(ended.confirmed).unwrap();
     let agree = stock == Stock { on_hand: before - sold, reserved: 0 };
     agree.then_some(ended).ok_or_else(|| format!("{stock:?}, {before} before; {ended:?}"))
