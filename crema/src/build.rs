@@ -1,4 +1,5 @@
-//! Builds the functions of a stack file as static binaries, without Docker, and packs each as an image.
+//! Builds the functions of a stack file, and the platform itself, as static binaries, without Docker, and packs each as
+//! an image.
 //!
 //! ```text
 //! plan: where is each function's package? (its own workspace, or ./build/NAME laid out from the template)
@@ -7,13 +8,19 @@
 //! What has to be built again is for cargo alone to say: it is asked every time. An image is packed again only when its
 //! binary is another one.
 
+mod archives;
 mod cargo;
 mod layout;
 mod pack;
+mod platform;
+mod target;
 mod toolchain;
 mod workspace;
 
+pub use archives::LOCK;
 pub use pack::{BINARY_LABEL, Pack};
+pub use platform::PlatformImages;
+pub(crate) use platform::is_dynamic;
 
 use crate::terminal;
 use daemon::Env;
@@ -26,6 +33,8 @@ use wire::image_reference::{ImageReference, ImageReferenceError};
 
 /// The template that is built here.
 pub const LANG: &str = "rust";
+/// The profile functions are built with.
+pub const FUNCTION_PROFILE: &str = "function";
 
 /// What became of a function of the stack file.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -85,11 +94,11 @@ pub enum BuildError {
     NoCompiler,
     /// cargo ended with an error, which it has said itself.
     #[error(
-        "cargo could not build {functions}; its messages above say why. Correct that, or run with --no-build to use the images that are in the store"
+        "cargo could not build {what}; its messages above say why. Correct that, or run with --no-build to use the images that are in the store"
     )]
     Cargo {
-        /// The functions that were being built.
-        functions: String,
+        /// What was being built.
+        what: String,
     },
     /// cargo does not know what it should.
     #[error("function {function}: {why}")]
@@ -99,6 +108,17 @@ pub enum BuildError {
         /// What is wrong, and what to do.
         why: String,
     },
+    /// cargo does not know what it should, of a package that is built for more than one function or for none.
+    #[error("{package}: {why}")]
+    Package {
+        /// The package.
+        package: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// The platform's own images cannot be made.
+    #[error("{0}")]
+    Platform(String),
     /// The name of its image is none.
     #[error("function {function}: {source}")]
     Reference {
@@ -132,10 +152,16 @@ impl BuildError {
     }
 }
 
-/// A function and the package it is built from.
-struct Job<'a> {
-    function: &'a Function,
+/// What is built, and the package it is built from.
+struct Job {
+    name: String,
     package: workspace::Package,
+}
+
+impl Job {
+    fn refuse(&self, why: String) -> BuildError {
+        BuildError::Package { package: self.name.clone(), why }
+    }
 }
 
 /// Builds and packs every function of the stack file that is built here, and says of the others whether they are in
@@ -146,19 +172,8 @@ pub fn functions(stack: &Stack, store: &Store, env: &impl Env) -> Result<Vec<Out
     let mut outcomes = others.into_iter().map(|function| of_store(store, function)).collect::<Result<Vec<_>, _>>()?;
     if !ours.is_empty() {
         let toolchain = toolchain::Toolchain::find(env)?;
-        let mut workspaces = workspace::Workspaces::new(&toolchain);
-        let mut jobs = BTreeMap::<PathBuf, Vec<Job<'_>>>::new();
-        for function in ours {
-            let (root, package) = workspaces.package(stack, function)?;
-            jobs.entry(root).or_default().push(Job { function, package });
-        }
-        for (root, jobs) in jobs {
-            let names: Vec<_> = jobs.iter().map(|job| job.function.name.as_str()).collect();
-            terminal::say(format_args!("Building {} with cargo (the first time takes minutes)", names.join(", ")));
-            let binaries = cargo::build(&toolchain, &root, &jobs)?;
-            for (job, binary) in jobs.iter().zip(binaries) {
-                outcomes.push(packed(store, job.function, &binary)?);
-            }
+        for built in binaries(&toolchain, stack, &ours, FUNCTION_PROFILE)? {
+            outcomes.push(packed(store, &built)?);
         }
     }
     outcomes.iter().for_each(say);
@@ -175,12 +190,55 @@ fn reference(function: &Function) -> Result<ImageReference, BuildError> {
     function.image.parse().map_err(|source| BuildError::Reference { function: function.name.clone(), source })
 }
 
-fn packed(store: &Store, function: &Function, binary: &Path) -> Result<Outcome, BuildError> {
-    let (image, changed) = Pack::function(binary).store(store, &reference(function)?)?;
+/// A function's binary, and what it was made of.
+struct Built<'a> {
+    function: &'a Function,
+    package: workspace::Package,
+    binary: PathBuf,
+}
+
+impl Built<'_> {
+    fn pack(&self) -> Pack {
+        Pack::function(&self.binary).describe(&self.function.name, &self.package)
+    }
+}
+
+/// Builds functions, all of a workspace at once.
+fn binaries<'a>(
+    toolchain: &toolchain::Toolchain,
+    stack: &Stack,
+    functions: &[&'a Function],
+    profile: &str,
+) -> Result<Vec<Built<'a>>, BuildError> {
+    let mut workspaces = workspace::Workspaces::new(toolchain);
+    let mut by_root = BTreeMap::<PathBuf, (Vec<&Function>, Vec<Job>)>::new();
+    for function in functions {
+        let (root, package) = workspaces.package(stack, function)?;
+        let (functions, jobs) = by_root.entry(root).or_default();
+        functions.push(function);
+        jobs.push(Job { name: function.name.clone(), package });
+    }
+    let mut built = Vec::new();
+    for (root, (functions, jobs)) in by_root {
+        announce(&jobs);
+        let binaries = cargo::build(toolchain, &root, profile, &jobs)?;
+        let parts = functions.into_iter().zip(jobs).zip(binaries);
+        built.extend(parts.map(|((function, job), binary)| Built { function, package: job.package, binary }));
+    }
+    Ok(built)
+}
+
+fn announce(jobs: &[Job]) {
+    let names: Vec<_> = jobs.iter().map(|job| job.name.as_str()).collect();
+    terminal::say(format_args!("Building {} with cargo (the first time takes minutes)", names.join(", ")));
+}
+
+fn packed(store: &Store, built: &Built<'_>) -> Result<Outcome, BuildError> {
+    let (image, changed) = built.pack().store(store, &reference(built.function)?)?;
     let digest = image.digest;
     let result =
         if changed { BuildResult::Packed { digest, size: image.size } } else { BuildResult::Unchanged { digest } };
-    Ok(Outcome { function: function.name.clone(), image: function.image.clone(), result })
+    Ok(Outcome { function: built.function.name.clone(), image: built.function.image.clone(), result })
 }
 
 fn of_store(store: &Store, function: &Function) -> Result<Outcome, BuildError> {

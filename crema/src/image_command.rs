@@ -2,7 +2,7 @@
 
 mod output;
 
-use crate::build::{self, Pack, terminal_size};
+use crate::build::{self, Pack, PlatformImages, terminal_size};
 use crate::cli::stack_file;
 use crate::terminal;
 use anyhow::{Context, bail};
@@ -32,8 +32,8 @@ pub struct ImageCommand {
 /// What to do with images.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Action {
-    /// Build the functions of stack.yml, or pack one binary
-    Build(Build),
+    /// Build the functions of stack.yml, or the whole platform for a cluster, or pack one binary
+    Build(Box<Build>),
     /// List the images
     #[command(visible_alias = "list")]
     Ls {
@@ -76,6 +76,7 @@ pub enum Action {
 
 /// Arguments of `crema image build`.
 #[derive(Args, Clone, Debug)]
+#[command(group = clap::ArgGroup::new("packed").args(["binary", "platform_images"]))]
 pub struct Build {
     /// The functions to build [default: stack.yaml or stack.yml, as faas-cli]
     #[arg(short = 'f', long = "file", value_name = "stack.yml", env = "CREMA_STACK")]
@@ -85,9 +86,9 @@ pub struct Build {
     #[arg(value_name = "BINARY", requires = "tag")]
     pub binary: Option<PathBuf>,
 
-    /// What to call the packed image
-    #[arg(short = 't', long, value_name = "NAME", requires = "binary")]
-    pub tag: Option<ImageReference>,
+    /// What to call the packed image; with --platform-images the tag of all images [default: Crema's version]
+    #[arg(short = 't', long, value_name = "NAME", requires = "packed")]
+    pub tag: Option<String>,
 
     /// A variable of the packed image's environment
     #[arg(short = 'e', long = "env", value_name = "NAME=VALUE", requires = "binary", value_parser = pair)]
@@ -96,6 +97,27 @@ pub struct Build {
     /// A label of the packed image
     #[arg(short = 'l', long = "label", value_name = "NAME=VALUE", requires = "binary", value_parser = pair)]
     pub labels: Vec<(String, String)>,
+
+    /// Build everything a cluster runs, from Crema's source: gateway, operator, broker, connectors and the functions of
+    /// stack.yml, each as an image FROM scratch; also as archives that K3s, ctr and docker load
+    #[arg(long, conflicts_with = "binary")]
+    pub platform_images: bool,
+
+    /// A machine to build for, like aarch64-unknown-linux-gnu; may be given several times [default: this one]
+    #[arg(long = "target", value_name = "TRIPLE", requires = "platform_images")]
+    pub targets: Vec<String>,
+
+    /// The folder of the archives and their list, images.lock [default: target/images]
+    #[arg(short = 'o', long, value_name = "DIR", requires = "platform_images")]
+    pub output: Option<PathBuf>,
+
+    /// What stands before the names of the platform's images
+    #[arg(long, value_name = "PREFIX", requires = "platform_images", default_value = "docker.io/crema")]
+    pub registry: String,
+
+    /// cargo's profile for all; dev builds fast and makes large images [default: release, functions: function]
+    #[arg(long, value_name = "NAME", requires = "platform_images")]
+    pub profile: Option<String>,
 }
 
 impl ImageCommand {
@@ -129,16 +151,33 @@ impl Action {
 impl Build {
     fn run(&self, store: &Store) -> anyhow::Result<()> {
         let (Some(binary), Some(tag)) = (&self.binary, &self.tag) else {
-            let stack = Stack::read(&stack_file(self.stack.as_deref()), |name| ProcessEnv.get(name))?;
-            build::functions(&stack, store, &ProcessEnv)?;
-            return Ok(());
+            return self.build(store);
         };
+        let tag: &ImageReference = &tag.parse()?;
         check_program(binary)?;
         let pack = self.env.iter().fold(Pack::function(binary), |pack, (name, value)| pack.env(name, value));
         let pack = self.labels.iter().fold(pack, |pack, (name, value)| pack.label(name, value));
         let (image, changed) = pack.store(store, tag)?;
         let done = if changed { "packed" } else { "unchanged" };
         terminal::say(format_args!("{tag}: {done}, {}, {}", terminal_size(image.size), image.digest));
+        Ok(())
+    }
+
+    fn build(&self, store: &Store) -> anyhow::Result<()> {
+        let stack = Stack::read(&stack_file(self.stack.as_deref()), |name| ProcessEnv.get(name))?;
+        if !self.platform_images {
+            build::functions(&stack, store, &ProcessEnv)?;
+            return Ok(());
+        }
+        let images = PlatformImages {
+            targets: self.targets.clone(),
+            output: self.output.clone(),
+            tag: self.tag.clone(),
+            registry: self.registry.clone(),
+            profile: self.profile.clone(),
+        };
+        let lock = images.build(&stack, store, &ProcessEnv)?;
+        terminal::say(format_args!("What is where: {}", lock.display()));
         Ok(())
     }
 }
@@ -185,8 +224,7 @@ fn check_program(binary: &Path) -> anyhow::Result<()> {
     if !start.starts_with(b"\x7fELF") {
         bail!("{} is no Linux program", binary.display());
     }
-    // The path of a dynamic linker stands near the beginning of every program that needs one.
-    if start.windows(9).any(|window| window == b"/ld-linux" || window == b"/ld-musl-") {
+    if build::is_dynamic(&start) {
         let advice = "it runs only where its libraries are; \
                       RUSTFLAGS=\"-C target-feature=+crt-static\" and --target link them in";
         terminal::say(format_args!("warning: {} is not linked statically: {advice}", binary.display()));

@@ -22,6 +22,7 @@ const EPOCH: &str = "1970-01-01T00:00:00Z";
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     config: ImageConfig,
+    platform: Option<Platform>,
     entries: BTreeMap<PathBuf, Entry>,
 }
 
@@ -36,7 +37,14 @@ impl Builder {
     /// An image that runs as `config` says and holds nothing yet.
     #[must_use]
     pub fn new(config: ImageConfig) -> Self {
-        Self { config, entries: BTreeMap::new() }
+        Self { config, platform: None, entries: BTreeMap::new() }
+    }
+
+    /// For Linux on another architecture than this machine's, in the image format's words: `amd64`, `arm64`.
+    #[must_use]
+    pub fn architecture(mut self, architecture: &str) -> Self {
+        self.platform = Some(Platform { architecture: architecture.to_owned(), ..Platform::here() });
+        self
     }
 
     /// Adds the file `from` at `path`, read when the image is built.
@@ -79,7 +87,7 @@ impl Builder {
             layers: vec![Descriptor::new(LAYER_GZIP, &layer.digest, layer.size)],
         }))?;
         let mut descriptor = Descriptor::new(MANIFEST, &manifest.digest, manifest.size);
-        descriptor.platform = Some(Platform::here());
+        descriptor.platform = Some(self.platform());
         store.commit([&layer, &config, &manifest], &[(reference.clone(), descriptor)])?;
         store.get(reference)
     }
@@ -87,7 +95,7 @@ impl Builder {
     fn configuration(&self, diff_id: &str) -> Configuration {
         Configuration {
             created: EPOCH.to_owned(),
-            platform: Platform::here(),
+            platform: self.platform(),
             config: (&self.config).into(),
             rootfs: RootFs { kind: "layers".to_owned(), diff_ids: vec![diff_id.to_owned()] },
             history: vec![History {
@@ -96,6 +104,10 @@ impl Builder {
                 empty_layer: false,
             }],
         }
+    }
+
+    fn platform(&self) -> Platform {
+        self.platform.clone().unwrap_or_else(Platform::here)
     }
 
     /// All entries with relative paths, sorted, each after the directories above it.

@@ -1,7 +1,7 @@
-//! Runs cargo on the functions of one workspace, all at once, its progress on the terminal.
+//! Runs cargo on packages of one workspace, all at once, its progress on the terminal.
 
 use super::toolchain::Toolchain;
-use super::{BuildError, Job, workspace};
+use super::{BuildError, FUNCTION_PROFILE, Job, workspace};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -37,15 +37,20 @@ struct Target {
 }
 
 /// Builds the jobs of a workspace; their binaries, in order.
-pub(super) fn build(toolchain: &Toolchain, root: &Path, jobs: &[Job<'_>]) -> Result<Vec<PathBuf>, BuildError> {
+pub(super) fn build(
+    toolchain: &Toolchain,
+    root: &Path,
+    profile: &str,
+    jobs: &[Job],
+) -> Result<Vec<PathBuf>, BuildError> {
     let mut wanted = Vec::new();
     for job in jobs {
-        wanted.push(job.package.binary().map_err(|why| BuildError::function(job.function, why))?);
+        wanted.push(job.package.binary().map_err(|why| job.refuse(why))?);
     }
-    let mut command = toolchain.cargo(root);
-    command.args(["build", "--profile", "function", "--message-format", "json-render-diagnostics"]);
+    let mut command = toolchain.compile(root, profile);
+    command.args(["build", "--profile", profile, "--message-format", "json-render-diagnostics"]);
     command.args(["--target", &toolchain.target]);
-    if !workspace::has_profile(root) {
+    if profile == FUNCTION_PROFILE && !workspace::has_profile(root) {
         command.args(PROFILE.iter().flat_map(|setting| ["--config", setting]));
     }
     for (job, binary) in jobs.iter().zip(&wanted) {
@@ -65,14 +70,14 @@ pub(super) fn build(toolchain: &Toolchain, root: &Path, jobs: &[Job<'_>]) -> Res
     }
     let status = child.wait().map_err(|error| toolchain.missing(&error))?;
     if !status.success() {
-        let names: Vec<_> = jobs.iter().map(|job| job.function.name.as_str()).collect();
-        return Err(BuildError::Cargo { functions: names.join(", ") });
+        let names: Vec<_> = jobs.iter().map(|job| job.name.as_str()).collect();
+        return Err(BuildError::Cargo { what: names.join(", ") });
     }
     jobs.iter()
         .zip(wanted)
         .map(|(job, binary)| {
             let key = (job.package.manifest_path.clone(), binary.to_owned());
-            let missing = || BuildError::function(job.function, format!("cargo built no {binary}"));
+            let missing = || job.refuse(format!("cargo built no {binary}"));
             built.get(&key).cloned().ok_or_else(missing)
         })
         .collect()

@@ -1,5 +1,6 @@
 //! Packs a binary as an image, unless the store has the very same one.
 
+use super::workspace::Package;
 use image::{Builder, Image, ImageConfig, ImageError, Store};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -10,29 +11,40 @@ use wire::label::{IMAGE_SERVES, SERVES_UNIX_SOCKET};
 
 /// The image label that holds the digest of the binary an image was packed from.
 pub const BINARY_LABEL: &str = "com.crema.binary";
-/// Where the binary lies in its image, and what the image runs.
-const PLACE: &str = "/function";
+/// Where a function lies in its image, and what the image runs.
+const FUNCTION: &str = "/function";
 /// Nobody, as a number: Kubernetes wants to see that it is not root. Processes of `crema up` run as its user.
 const USER: &str = "65532:65532";
+const PASSWD: &str = "nonroot:x:65532:65532::/tmp:/sbin/nologin\n";
+const GROUP: &str = "nonroot:x:65532:\n";
 
 /// A binary and how it is to run.
 #[derive(Clone, Debug)]
 pub struct Pack {
     binary: PathBuf,
+    place: String,
     config: ImageConfig,
+    files: Vec<(&'static str, Vec<u8>)>,
+    architecture: Option<&'static str>,
 }
 
 impl Pack {
-    /// A function: it serves on the socket the platform names.
+    /// A function: it serves on the socket the platform names, or on port 8080.
     #[must_use]
     pub fn function(binary: &Path) -> Self {
-        let config = ImageConfig {
-            user: USER.to_owned(),
-            entrypoint: vec![PLACE.to_owned()],
-            labels: [(IMAGE_SERVES.to_owned(), SERVES_UNIX_SOCKET.to_owned())].into(),
-            ..ImageConfig::default()
-        };
-        Self { binary: binary.to_owned(), config }
+        Self::at(FUNCTION, binary).label(IMAGE_SERVES, SERVES_UNIX_SOCKET)
+    }
+
+    /// A part of the platform: `/NAME` is what the image runs.
+    #[must_use]
+    pub fn part(name: &str, binary: &Path) -> Self {
+        Self::at(&format!("/{name}"), binary).file("/etc/passwd", PASSWD).file("/etc/group", GROUP)
+    }
+
+    fn at(place: &str, binary: &Path) -> Self {
+        let config =
+            ImageConfig { user: USER.to_owned(), entrypoint: vec![place.to_owned()], ..ImageConfig::default() };
+        Self { binary: binary.to_owned(), place: place.to_owned(), config, files: Vec::new(), architecture: None }
     }
 
     /// With an environment variable.
@@ -49,20 +61,59 @@ impl Pack {
         self
     }
 
+    /// With a file that everyone may read.
+    #[must_use]
+    pub fn file(mut self, path: &'static str, bytes: impl Into<Vec<u8>>) -> Self {
+        self.files.push((path, bytes.into()));
+        self
+    }
+
+    /// For another architecture than this machine's.
+    #[must_use]
+    pub(super) fn architecture(mut self, architecture: &'static str) -> Self {
+        self.architecture = Some(architecture);
+        self
+    }
+
+    /// With labels that say what it is, as far as its package does.
+    #[must_use]
+    pub(super) fn describe(self, title: &str, package: &Package) -> Self {
+        let facts = [
+            ("title", Some(title)),
+            ("version", Some(package.version.as_str())),
+            ("description", package.description.as_deref()),
+            ("licenses", package.license.as_deref()),
+            ("source", package.repository.as_deref()),
+        ];
+        let known =
+            facts.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
+        known.fold(self, |pack, (name, value)| pack.label(&format!("org.opencontainers.image.{name}"), value))
+    }
+
     /// Stores it under a name; whether that changed anything.
     pub fn store(mut self, store: &Store, reference: &ImageReference) -> Result<(Image, bool), ImageError> {
         let io = |source| ImageError::Io { doing: "read", path: self.binary.clone(), source };
         let digest = digest(&self.binary).map_err(io)?;
         self.config.labels.insert(BINARY_LABEL.to_owned(), digest);
         // A damaged image is no reason not to make a sound one.
-        if let Ok(Some(image)) = store.find(reference)
+        let before = store.find(reference).ok().flatten();
+        if let Some(image) = &before
+            && self.files.is_empty()
+            && self.architecture.is_none()
             && image.config == self.config
             && image.reference.canonical() == reference.canonical()
         {
-            return Ok((image, false));
+            return Ok((image.clone(), false));
         }
-        let builder = Builder::new(self.config).file(PLACE, self.binary, 0o755).directory("/tmp", 0o1777);
-        Ok((builder.build(store, reference)?, true))
+        let builder = Builder::new(self.config).file(&self.place, self.binary, 0o755).directory("/tmp", 0o1777);
+        let builder = self.files.into_iter().fold(builder, |builder, (path, bytes)| builder.bytes(path, bytes, 0o644));
+        let builder = match self.architecture {
+            Some(architecture) => builder.architecture(architecture),
+            None => builder,
+        };
+        let image = builder.build(store, reference)?;
+        let changed = before.is_none_or(|before| before.digest != image.digest);
+        Ok((image, changed))
     }
 }
 

@@ -16,7 +16,38 @@ pub(super) struct Package {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) manifest_path: PathBuf,
+    pub(super) version: String,
+    pub(super) license: Option<String>,
+    pub(super) repository: Option<String>,
+    pub(super) description: Option<String>,
     targets: Vec<Target>,
+}
+
+/// A workspace as `cargo metadata` has it.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Workspace {
+    #[serde(rename = "workspace_root")]
+    pub(super) root: PathBuf,
+    pub(super) packages: Vec<Package>,
+}
+
+impl Workspace {
+    /// The workspace a folder is in; what is wrong with it becomes the error that `refuse` makes of it.
+    pub(super) fn read(
+        toolchain: &Toolchain,
+        folder: &Path,
+        refuse: impl Fn(String) -> BuildError,
+    ) -> Result<Self, BuildError> {
+        let mut cargo = toolchain.cargo(folder);
+        let output = toolchain.ask(cargo.args(["metadata", "--no-deps", "--format-version", "1"]))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said: Vec<_> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            return Err(refuse(format!("cargo cannot read {}: {}", folder.display(), said.join("; "))));
+        }
+        serde_json::from_slice(&output.stdout)
+            .map_err(|error| refuse(format!("cargo's description of {} is not understood: {error}", folder.display())))
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -82,34 +113,10 @@ impl<'a> Workspaces<'a> {
 
     fn member(&mut self, function: &Function, root: &Path, manifest: &Path) -> Result<Option<Package>, BuildError> {
         if !self.known.contains_key(root) {
-            let packages = self.packages(function, root)?;
-            self.known.insert(root.to_owned(), packages);
+            let workspace = Workspace::read(self.toolchain, root, |why| BuildError::function(function, why))?;
+            self.known.insert(root.to_owned(), workspace.packages);
         }
         Ok(self.known[root].iter().find(|package| package.manifest_path == manifest).cloned())
-    }
-
-    fn packages(&self, function: &Function, root: &Path) -> Result<Vec<Package>, BuildError> {
-        #[derive(Deserialize)]
-        struct Metadata {
-            packages: Vec<Package>,
-        }
-        let mut cargo = self.toolchain.cargo(root);
-        let output = self.toolchain.ask(cargo.args(["metadata", "--no-deps", "--format-version", "1"]))?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let said: Vec<_> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-            return Err(BuildError::function(
-                function,
-                format!("cargo cannot read {}: {}", root.display(), said.join("; ")),
-            ));
-        }
-        let read = serde_json::from_slice::<Metadata>(&output.stdout);
-        read.map(|metadata| metadata.packages).map_err(|error| {
-            BuildError::function(
-                function,
-                format!("cargo's description of {} is not understood: {error}", root.display()),
-            )
-        })
     }
 }
 

@@ -1,0 +1,212 @@
+//! The images a cluster runs the platform from: every deployable and the functions of the stack file, each FROM scratch.
+//!
+//! ```text
+//! workspace of the stack file -> for each target: cargo, platform and functions -> image store -> archives, images.lock
+//! ```
+//! The same source, lock file and toolchain give the same bytes: nothing of the machine or the hour is in an image.
+
+use super::archives::Archives;
+use super::pack::Pack;
+use super::target::Target;
+use super::toolchain::Toolchain;
+use super::workspace::{Package, Workspace};
+use super::{BuildError, FUNCTION_PROFILE, Job, LANG, announce, binaries, cargo, terminal_size};
+use crate::terminal;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use daemon::Env;
+use image::{Image, Store};
+use stack::{Function, Stack};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use wire::image_reference::ImageReference;
+
+/// What runs on a cluster, by its package's name, which is also its image's.
+const PARTS: [&str; 5] = ["gateway", "operator", "mqtt-broker", "mqtt-connector", "cron-connector"];
+/// The one that calls strangers: callbacks may be https.
+const CALLS_OUT: &str = "gateway";
+/// Where rustls looks for whom to trust.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// Which images to make, and where they go.
+#[derive(Clone, Debug)]
+pub struct PlatformImages {
+    /// For which machines; this one when empty.
+    pub targets: Vec<String>,
+    /// The folder of the archives; `target/images` of the workspace when not given.
+    pub output: Option<PathBuf>,
+    /// The images' tag; the platform's version when not given.
+    pub tag: Option<String>,
+    /// What stands before the images' names.
+    pub registry: String,
+    /// cargo's profile, for platform and functions; when not given `release` and `function`.
+    pub profile: Option<String>,
+}
+
+impl PlatformImages {
+    /// Makes them; each image is in the store, when it is for this machine, and in the folder of archives.
+    pub fn build(&self, stack: &Stack, store: &Store, env: &impl Env) -> Result<PathBuf, BuildError> {
+        let host = Toolchain::find(env)?;
+        let targets = self.targets(&host, env)?;
+        let folder = stack.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let workspace = Workspace::read(&host, folder, BuildError::Platform)?;
+        let parts = parts(&workspace)?;
+        let version = self.version(&parts)?;
+        let output = self.output.clone().unwrap_or_else(|| workspace.root.join("target/images"));
+        let mut archives = Archives::new(&output)?;
+        for target in targets {
+            let elsewhere = target.triple != host.target;
+            let toolchain = host.clone().aimed_at(&target);
+            // The store is what this machine runs.
+            let temporary = elsewhere
+                .then(|| tempfile::tempdir_in(&output))
+                .transpose()
+                .map_err(BuildError::io("write in", &output))?;
+            let own = temporary.as_ref().map(|folder| Store::open(folder.path())).transpose()?;
+            let store = own.as_ref().unwrap_or(store);
+            for (name, pack) in self.packs(&toolchain, &workspace, &parts, stack)? {
+                let pack = if elsewhere { pack.architecture(target.architecture) } else { pack };
+                let reference = self.reference(&name, &version)?;
+                let (image, changed) = pack.store(store, &reference)?;
+                let file = format!("{name}-{version}-{}.tar", target.architecture);
+                let archive = archives.add(store, &reference, &file)?;
+                say(&image, changed, &archive);
+            }
+        }
+        // What the new images replaced.
+        if let Err(error) = store.collect_garbage() {
+            tracing::warn!(%error, "Replaced images could not be removed");
+        }
+        archives.lock()
+    }
+
+    fn targets(&self, host: &Toolchain, env: &impl Env) -> Result<Vec<Target>, BuildError> {
+        let given = if self.targets.is_empty() { std::slice::from_ref(&host.target) } else { &self.targets };
+        let mut targets: Vec<Target> = Vec::new();
+        for triple in given {
+            let target = Target::find(triple, &host.target, &host.rustc, env)?;
+            if let Some(same) = targets.iter().find(|known| known.architecture == target.architecture) {
+                let why = format!("{triple} and {} make images for {}; give one", same.triple, target.architecture);
+                return Err(BuildError::Platform(why));
+            }
+            targets.push(target);
+        }
+        Ok(targets)
+    }
+
+    fn version(&self, parts: &[&Package]) -> Result<String, BuildError> {
+        let version = self.tag.as_ref().unwrap_or(&parts[0].version);
+        if version == "latest" {
+            let why = "the tag latest makes Kubernetes pull anew each time, which a store without a link cannot; \
+                       give a version";
+            return Err(BuildError::Platform(why.to_owned()));
+        }
+        // Before minutes of building.
+        self.reference(&parts[0].name, version)?;
+        Ok(version.clone())
+    }
+
+    fn reference(&self, name: &str, version: &str) -> Result<ImageReference, BuildError> {
+        let text = format!("{}/{name}:{version}", self.registry.trim_end_matches('/'));
+        text.parse().map_err(|source| BuildError::Reference { function: name.to_owned(), source })
+    }
+
+    /// Builds all for one target; what is to be packed, by name.
+    fn packs(
+        &self,
+        toolchain: &Toolchain,
+        workspace: &Workspace,
+        parts: &[&Package],
+        stack: &Stack,
+    ) -> Result<Vec<(String, Pack)>, BuildError> {
+        let jobs = parts.iter().map(|package| Job { name: package.name.clone(), package: (*package).clone() });
+        let jobs: Vec<Job> = jobs.collect();
+        announce(&jobs);
+        let profile = self.profile.as_deref().unwrap_or("release");
+        let built = cargo::build(toolchain, &workspace.root, profile, &jobs)?;
+        let mut packs = Vec::new();
+        for (job, binary) in jobs.iter().zip(built) {
+            check_static(&job.name, &binary)?;
+            let pack = Pack::part(&job.name, &binary).describe(&job.name, &job.package);
+            let calls_out = job.name == CALLS_OUT;
+            packs.push((job.name.clone(), if calls_out { pack.file(CERTIFICATES, certificates()) } else { pack }));
+        }
+        let functions: Vec<&Function> = stack
+            .functions
+            .iter()
+            .filter(|function| !function.skip_build && function.lang.eq_ignore_ascii_case(LANG))
+            .collect();
+        for left in stack.functions.iter().filter(|function| !functions.iter().any(|ours| ours.name == function.name)) {
+            terminal::say(format_args!("  {}: left out, it is not built here", left.name));
+        }
+        let profile = self.profile.as_deref().unwrap_or(FUNCTION_PROFILE);
+        for built in binaries(toolchain, stack, &functions, profile)? {
+            check_static(&built.function.name, &built.binary)?;
+            packs.push((built.function.name.clone(), built.pack()));
+        }
+        Ok(packs)
+    }
+}
+
+/// The packages of the platform in the workspace.
+fn parts(workspace: &Workspace) -> Result<Vec<&Package>, BuildError> {
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for name in PARTS {
+        match workspace.packages.iter().find(|package| package.name == name) {
+            Some(package) => found.push(package),
+            None => missing.push(name),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    let (root, names) = (workspace.root.display(), missing.join(", "));
+    if found.is_empty() {
+        let why =
+            format!("{root} does not hold Crema's source: the platform's images are built from it; run this there");
+        return Err(BuildError::Platform(why));
+    }
+    terminal::say(format_args!("  {names}: left out, {root} has no such package"));
+    Ok(found)
+}
+
+/// An image FROM scratch has no libraries.
+fn check_static(name: &str, binary: &Path) -> Result<(), BuildError> {
+    let mut start = Vec::new();
+    let read = File::open(binary).and_then(|file| file.take(4096).read_to_end(&mut start));
+    read.map_err(BuildError::io("read", binary))?;
+    if is_dynamic(&start) {
+        let why = format!("{} is linked dynamically, and its image would not start", binary.display());
+        return Err(BuildError::Package { package: name.to_owned(), why });
+    }
+    Ok(())
+}
+
+/// The path of a dynamic linker stands near the beginning of every program that needs one.
+pub(crate) fn is_dynamic(start: &[u8]) -> bool {
+    start.windows(9).any(|window| window == b"/ld-linux" || window == b"/ld-musl-")
+}
+
+/// Mozilla's list as it is in Cargo.lock, so that it does not depend on the machine.
+fn certificates() -> String {
+    let mut text = String::new();
+    for certificate in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        for line in BASE64_STANDARD.encode(certificate).as_bytes().chunks(64) {
+            text.push_str(std::str::from_utf8(line).expect("base64 is ASCII"));
+            text.push('\n');
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
+    }
+    text
+}
+
+fn say(image: &Image, changed: bool, archive: &Path) {
+    let done = if changed { "packed" } else { "unchanged" };
+    let size = terminal_size(image.size);
+    terminal::say(format_args!("  {}: {done}, {size}, {}, {}", image.reference, image.digest, archive.display()));
+}
+
+#[cfg(test)]
+mod tests;
