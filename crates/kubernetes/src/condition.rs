@@ -1,7 +1,8 @@
 //! Conditions of a Function (kubernetes.md §1). What waits for a deploy (Fleet, Flux, Argo, `kubectl wait`) reads them.
 
-/// `True`: the objects of this generation are applied and what they need is there; also at zero replicas. `Unknown`: a new
-/// generation is not looked at yet. `False`: it cannot be done, `Stalled` says why.
+/// `True`: what this generation asks for is applied and rolled out; also at zero replicas, while it is scaled, and when a
+/// replica is lost later. `False`: not yet, `Reconciling` says how far it is, or not at all, `Stalled` says why. `Unknown`: it
+/// is about to be looked at for the first time.
 pub const READY: &str = "Ready";
 /// `True` while a change is being rolled out; absent otherwise.
 pub const RECONCILING: &str = "Reconciling";
