@@ -4,6 +4,7 @@ use crate::{Event, TopicMap};
 use futures_util::StreamExt;
 use futures_util::stream;
 use gateway_client::{ClientError, FunctionList, Functions, GatewayClient, HeaderMap, HeaderValue};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -32,8 +33,30 @@ struct Inner {
     list: FunctionList,
     content_type: HeaderValue,
     events: Semaphore,
+    counts: Counts,
     // The map of the list it was made of; held for a comparison, or for as long as making a map takes.
     map: Mutex<Option<(Functions, Arc<TopicMap>)>>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    accepted: AtomicU64,
+    unwanted: AtomicU64,
+    delayed: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// What became of events so far.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct DispatchCounts {
+    /// On disk for every function that wants them.
+    pub accepted: u64,
+    /// No function wants them.
+    pub unwanted: u64,
+    /// Failed for now: whoever sent them sends them again.
+    pub delayed: u64,
+    /// Refused for good.
+    pub refused: u64,
 }
 
 /// Why an event is not on disk for every function that wants it.
@@ -93,7 +116,8 @@ impl Dispatcher {
     #[must_use]
     pub fn with_content_type(client: GatewayClient, list: FunctionList, content_type: HeaderValue) -> Self {
         let events = Semaphore::new(EVENTS_AT_A_TIME);
-        Self(Arc::new(Inner { client, list, content_type, events, map: Mutex::default() }))
+        let counts = Counts::default();
+        Self(Arc::new(Inner { client, list, content_type, events, counts, map: Mutex::default() }))
     }
 
     /// Waits for the first complete topic map; false when the list stopped before.
@@ -136,6 +160,32 @@ impl Dispatcher {
     /// Like [`dispatch`](Self::dispatch), trying again what failed for now until `patience` is over. A function that
     /// accepted is not posted to again.
     pub async fn dispatch_within(&self, event: &Event, patience: Duration) -> Result<usize, DispatchError> {
+        let ended = self.try_within(event, patience).await;
+        let counts = &self.0.counts;
+        let count = match &ended {
+            Ok(0) => &counts.unwanted,
+            Ok(_) => &counts.accepted,
+            Err(error) if error.is_temporary() => &counts.delayed,
+            Err(_) => &counts.refused,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        ended
+    }
+
+    /// What became of events so far.
+    #[must_use]
+    pub fn counts(&self) -> DispatchCounts {
+        let Counts { accepted, unwanted, delayed, refused } = &self.0.counts;
+        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        DispatchCounts {
+            accepted: now(accepted),
+            unwanted: now(unwanted),
+            delayed: now(delayed),
+            refused: now(refused),
+        }
+    }
+
+    async fn try_within(&self, event: &Event, patience: Duration) -> Result<usize, DispatchError> {
         let begun = Instant::now();
         let headers = self.headers(event)?;
         let map = self.topic_map().ok_or(DispatchError::NotReady)?;

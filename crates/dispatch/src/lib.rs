@@ -9,10 +9,12 @@
 
 mod dispatcher;
 mod event;
+mod figures;
 mod filter;
 mod topic_map;
 
-pub use dispatcher::{DispatchError, Dispatcher};
+pub use dispatcher::{DispatchCounts, DispatchError, Dispatcher};
 pub use event::Event;
+pub use figures::figures;
 pub use filter::{FilterError, check_filter, covers, overlaps};
 pub use topic_map::TopicMap;

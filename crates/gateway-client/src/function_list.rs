@@ -1,9 +1,9 @@
-//! A live list of the functions of all namespaces, for connectors.
+//! A live list of the functions of all namespaces, or of some, for connectors.
 //!
 //! Unlike upstream's, it outlives a gateway that restarts: what was known last stays until there is a newer list.
 
 use crate::{ClientError, GatewayClient};
-use daemon::Stop;
+use daemon::{Env, EnvError, Stop};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,13 +43,35 @@ impl FunctionList {
     /// The variable with the time between two looks.
     pub const ENV_INTERVAL: &'static str = "rebuild_interval";
 
+    /// The variable with the namespaces to follow, comma-separated; all of them when it is not set.
+    pub const ENV_NAMESPACES: &'static str = "CREMA_NAMESPACES";
+
+    /// Follows the functions of `client`'s gateway until `stop`, as `rebuild_interval` and `CREMA_NAMESPACES` say.
+    pub fn from_env(client: GatewayClient, env: &impl Env, stop: Stop) -> Result<Self, EnvError> {
+        let interval = env.duration(Self::ENV_INTERVAL, Self::DEFAULT_INTERVAL)?;
+        let Some(text) = env.get(Self::ENV_NAMESPACES) else { return Ok(Self::follow(client, interval, stop)) };
+        let namespaces: Vec<String> = wire::annotation::items(&text).map(str::to_owned).collect();
+        for namespace in &namespaces {
+            wire::name::check_label("namespace", namespace)
+                .map_err(|why| EnvError::new(Self::ENV_NAMESPACES, namespace, why))?;
+        }
+        Ok(Self::follow_some(client, interval, namespaces, stop))
+    }
+
     /// Follows the functions of `client`'s gateway, one look every `interval`, until `stop`. It never gives up.
     #[must_use]
     pub fn follow(client: GatewayClient, interval: Duration, stop: Stop) -> Self {
+        Self::follow_some(client, interval, Vec::new(), stop)
+    }
+
+    /// Like [`follow`](Self::follow), but only the functions of these namespaces, which may come and go; of all when
+    /// there are none.
+    #[must_use]
+    pub fn follow_some(client: GatewayClient, interval: Duration, namespaces: Vec<String>, stop: Stop) -> Self {
         let (sender, functions) = watch::channel(None);
         let task = tokio::spawn(async move {
             tokio::select! {
-                () = follow(&client, interval, &sender) => {}
+                () = follow(&client, interval, &namespaces, &sender) => {}
                 () = stop.stopped() => {}
             }
         });
@@ -76,10 +98,15 @@ impl FunctionList {
     }
 }
 
-async fn follow(client: &GatewayClient, interval: Duration, sender: &watch::Sender<Option<Functions>>) {
+async fn follow(
+    client: &GatewayClient,
+    interval: Duration,
+    namespaces: &[String],
+    sender: &watch::Sender<Option<Functions>>,
+) {
     let mut failing = false;
     loop {
-        match list(client).await {
+        match list(client, namespaces).await {
             Ok(functions) => {
                 if failing {
                     tracing::info!(gateway = client.url(), "The gateway lists its functions again");
@@ -104,18 +131,20 @@ async fn follow(client: &GatewayClient, interval: Duration, sender: &watch::Send
     }
 }
 
-/// One complete list, or the first thing that went wrong.
-async fn list(client: &GatewayClient) -> Result<Vec<FunctionStatus>, ClientError> {
-    let namespaces = match client.namespaces().await {
-        // An older provider without namespaces.
-        Err(error) if error.is_not_found() => Vec::new(),
-        namespaces => namespaces?,
+/// One complete list of these namespaces, or of all when there are none; else the first thing that went wrong.
+async fn list(client: &GatewayClient, only: &[String]) -> Result<Vec<FunctionStatus>, ClientError> {
+    let asked = match only {
+        [] => all_namespaces(client).await?,
+        some => some.to_vec(),
     };
-    // One un-namespaced list when there are none.
-    let asked = if namespaces.is_empty() { vec![String::new()] } else { namespaces };
     let mut functions = BTreeMap::new();
     for namespace in &asked {
-        for mut function in client.functions(namespace).await? {
+        let listed = match client.functions(namespace).await {
+            // One that is not there yet has no functions.
+            Err(error) if error.is_not_found() && !only.is_empty() => Vec::new(),
+            listed => listed?,
+        };
+        for mut function in listed {
             if function.namespace.is_empty() {
                 function.namespace.clone_from(namespace);
             }
@@ -135,4 +164,14 @@ async fn list(client: &GatewayClient) -> Result<Vec<FunctionStatus>, ClientError
         }
     }
     Ok(functions.into_values().collect())
+}
+
+/// The names of all namespaces; one without a name, for one un-namespaced list, when the gateway knows none.
+async fn all_namespaces(client: &GatewayClient) -> Result<Vec<String>, ClientError> {
+    let namespaces = match client.namespaces().await {
+        // An older provider without namespaces.
+        Err(error) if error.is_not_found() => Vec::new(),
+        namespaces => namespaces?,
+    };
+    Ok(if namespaces.is_empty() { vec![String::new()] } else { namespaces })
 }

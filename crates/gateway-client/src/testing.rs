@@ -197,7 +197,10 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
     let (status, text) = match path {
         "/healthz" => (StatusCode::OK, "OK".to_owned()),
         "/system/namespaces" => json(&state, &*lock(&state.namespaces)),
-        "/system/functions" => json(&state, &functions(&state, parts.uri.query().unwrap_or_default())),
+        "/system/functions" => match functions(&state, parts.uri.query().unwrap_or_default()) {
+            Some(functions) => json(&state, &functions),
+            None => (StatusCode::NOT_FOUND, "no such namespace\n".to_owned()),
+        },
         _ => {
             state.arrived.send_modify(|arrived| *arrived += 1);
             let mut open = state.open.subscribe();
@@ -216,9 +219,11 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
     Ok(response)
 }
 
-fn functions(state: &State, query: &str) -> Vec<FunctionStatus> {
+/// The functions of a namespace; `None` when there is no such namespace.
+fn functions(state: &State, query: &str) -> Option<Vec<FunctionStatus>> {
     let namespace = query.strip_prefix("namespace=").unwrap_or(wire::DEFAULT_NAMESPACE);
-    lock(&state.functions).iter().filter(|function| function.namespace == namespace).cloned().collect()
+    let known = namespace == wire::DEFAULT_NAMESPACE || lock(&state.namespaces).iter().any(|name| name == namespace);
+    known.then(|| lock(&state.functions).iter().filter(|function| function.namespace == namespace).cloned().collect())
 }
 
 fn json(state: &State, body: &impl serde::Serialize) -> (StatusCode, String) {

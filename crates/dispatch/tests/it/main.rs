@@ -125,3 +125,29 @@ async fn functions_that_come_and_go_change_who_is_called() {
     watch.wait_for(|list| list.as_ref().is_some_and(|list| !list.is_empty())).await.unwrap();
     assert_eq!(dispatcher.dispatch(&event("t")).await.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn the_same_shop_in_two_namespaces_stays_two_shops() {
+    let gateway = FakeGateway::start().await;
+    gateway.set_namespaces(&["shop-a", "shop-b"]);
+    for namespace in ["shop-a", "shop-b"] {
+        gateway.deploy("order", namespace, &[("topic", &format!("{namespace}/orders"))]);
+        gateway.deploy("both", namespace, &[("topic", "news")]);
+    }
+    let (all, _stopper) = dispatcher(&gateway).await;
+    assert_eq!(all.dispatch(&event("shop-b/orders")).await.unwrap(), 1);
+    assert_eq!(gateway.accepted(1).await[0].path, "/async-function/order.shop-b");
+    assert_eq!(all.dispatch(&event("news")).await.unwrap(), 2);
+    let client = GatewayClient::new(&ClientConfig::new(&gateway.url(), None)).unwrap();
+    let (_stopper, stop) = daemon::stop::pair();
+    let only = FunctionList::from_env(client.clone(), &[("CREMA_NAMESPACES", "shop-a")], stop).unwrap();
+    let one = Dispatcher::new(client, only);
+    assert!(one.ready().await);
+    assert_eq!(one.dispatch(&event("news")).await.unwrap(), 1);
+    assert_eq!(gateway.accepted(4).await[3].path, "/async-function/both.shop-a");
+    assert_eq!(one.dispatch(&event("shop-b/orders")).await.unwrap(), 0);
+    gateway.answer("both.shop-a", 503);
+    assert!(one.dispatch(&event("news")).await.unwrap_err().is_temporary());
+    let counts = one.counts();
+    assert_eq!((counts.accepted, counts.unwanted, counts.delayed, counts.refused), (1, 1, 1, 0));
+}

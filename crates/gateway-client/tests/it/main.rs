@@ -28,6 +28,25 @@ async fn a_list_holds_every_function_of_every_namespace_once() {
 }
 
 #[tokio::test]
+async fn a_list_of_some_namespaces_holds_no_other_and_waits_for_none() {
+    let gateway = FakeGateway::start().await;
+    gateway.set_namespaces(&["shop", "till"]);
+    gateway.deploy("a", "shop", &[]);
+    gateway.deploy("b", "till", &[]);
+    let (_stopper, stop) = daemon::stop::pair();
+    let env = [("CREMA_NAMESPACES", "till, later"), ("rebuild_interval", "10ms")];
+    let list = FunctionList::from_env(client(&gateway), &env, stop.clone()).unwrap();
+    assert_eq!(names(&list.first().await.unwrap()), ["b.till"]);
+    gateway.set_namespaces(&["shop", "till", "later"]);
+    gateway.deploy("c", "later", &[]);
+    let mut watch = list.watch();
+    let both = watch.wait_for(|list| list.as_ref().is_some_and(|list| list.len() == 2)).await.unwrap();
+    assert_eq!(names(both.as_ref().unwrap()), ["c.later", "b.till"]);
+    let error = FunctionList::from_env(client(&gateway), &[("CREMA_NAMESPACES", "a,B")], stop).unwrap_err();
+    assert!(error.to_string().contains("CREMA_NAMESPACES=B"), "{error}");
+}
+
+#[tokio::test]
 async fn without_namespaces_the_default_one_is_listed() {
     let gateway = FakeGateway::start().await;
     gateway.set_namespaces(&[]);
