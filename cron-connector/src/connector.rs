@@ -1,11 +1,13 @@
 //! Follows the functions' schedules and posts what is due, until the gateway says 202 or the next moment has come.
 
 use crate::ticker::{Firing, Problem, Ticker};
+use daemon::health::{Figure, Report};
 use daemon::{Clock, Env, EnvError, Stop};
 use gateway_client::{FunctionList, GatewayClient, HeaderMap, HeaderValue};
 use jiff::tz::TimeZone;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -55,19 +57,58 @@ pub struct CronConnector {
     list: FunctionList,
     clock: Arc<dyn Clock>,
     problems: watch::Sender<Option<Vec<Problem>>>,
+    counts: Arc<Counts>,
+}
+
+/// What became of due calls.
+#[derive(Debug, Default)]
+struct Counts {
+    accepted: AtomicU64,
+    lost: AtomicU64,
+}
+
+struct CronReport {
+    list: FunctionList,
+    problems: watch::Receiver<Option<Vec<Problem>>>,
+    counts: Arc<Counts>,
+}
+
+impl Report for CronReport {
+    fn not_ready(&self) -> Option<String> {
+        self.list.current().is_none().then(|| "the functions are not known yet".to_owned())
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let Counts { accepted, lost } = &*self.counts;
+        let (accepted, lost) = (accepted.load(Ordering::Relaxed), lost.load(Ordering::Relaxed));
+        let problems = self.problems.borrow().as_ref().map_or(0, Vec::len);
+        let problems = u64::try_from(problems).unwrap_or(u64::MAX);
+        vec![
+            Figure::counter("crema_cron_accepted_total", "Due calls that the gateway took.", accepted),
+            Figure::counter("crema_cron_lost_total", "Due calls that it refused, or did not take in time.", lost),
+            Figure::gauge("crema_cron_problems", "Schedules that cannot be followed.", problems),
+        ]
+    }
 }
 
 impl CronConnector {
     /// Takes what it needs; it begins in [`run`](Self::run).
     #[must_use]
     pub fn build(config: Config, client: GatewayClient, list: FunctionList, clock: Arc<dyn Clock>) -> Self {
-        Self { config, client, list, clock, problems: watch::Sender::new(None) }
+        Self { config, client, list, clock, problems: watch::Sender::new(None), counts: Arc::default() }
     }
 
     /// Schedules that cannot be followed, as they come and go; `None` before the first complete list of functions.
     #[must_use]
     pub fn problems(&self) -> watch::Receiver<Option<Vec<Problem>>> {
         self.problems.subscribe()
+    }
+
+    /// What it says of itself to whoever asks how it is.
+    #[must_use]
+    pub fn report(&self) -> impl Report + use<> {
+        let counts = Arc::clone(&self.counts);
+        CronReport { list: self.list.clone(), problems: self.problems.subscribe(), counts }
     }
 
     /// Calls what is due until `stop`.
@@ -95,7 +136,7 @@ impl CronConnector {
                 () = tokio::time::sleep(LOOK) => {}
             }
             for firing in ticker.tick(self.clock.now()) {
-                calls.start(firing, &self.client, &self.clock);
+                calls.start(firing, &self);
             }
         }
         calls.close().await;
@@ -124,11 +165,12 @@ struct Calls {
 
 impl Calls {
     /// Begins a call. One that is still on its way gives up by itself: its time is over.
-    fn start(&mut self, firing: Firing, client: &GatewayClient, clock: &Arc<dyn Clock>) {
+    fn start(&mut self, firing: Firing, connector: &CronConnector) {
         while self.tasks.try_join_next().is_some() {}
         let function = firing.function.clone();
         tracing::debug!(%function, at = %firing.at, "Due");
-        let task = self.tasks.spawn(call(firing, client.clone(), Arc::clone(clock)));
+        let CronConnector { client, clock, counts, .. } = connector;
+        let task = self.tasks.spawn(call(firing, client.clone(), Arc::clone(clock), Arc::clone(counts)));
         self.under_way.insert(function, task);
     }
 
@@ -152,7 +194,7 @@ impl Calls {
 }
 
 /// Posts until the gateway has it on disk, the function is gone, or it is due again.
-async fn call(firing: Firing, client: GatewayClient, clock: Arc<dyn Clock>) {
+async fn call(firing: Firing, client: GatewayClient, clock: Arc<dyn Clock>, counts: Arc<Counts>) {
     let Firing { function, at, until } = firing;
     let over = async {
         match until {
@@ -160,15 +202,19 @@ async fn call(firing: Firing, client: GatewayClient, clock: Arc<dyn Clock>) {
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
-        () = post(&function, &client) => {}
+    let accepted = tokio::select! {
+        accepted = post(&function, &client) => accepted,
         () = over => {
             tracing::warn!(%function, %at, "A due call did not reach the gateway before the next one; it is dropped");
+            false
         }
-    }
+    };
+    let count = if accepted { &counts.accepted } else { &counts.lost };
+    count.fetch_add(1, Ordering::Relaxed);
 }
 
-async fn post(function: &FunctionName, client: &GatewayClient) {
+/// False when the gateway refuses for good.
+async fn post(function: &FunctionName, client: &GatewayClient) -> bool {
     let mut wait = FIRST_WAIT;
     loop {
         let headers = HeaderMap::from_iter([
@@ -178,7 +224,7 @@ async fn post(function: &FunctionName, client: &GatewayClient) {
         match client.post_async(function, headers, Default::default()).await {
             Ok(call) => {
                 tracing::debug!(%function, %call, "The due call is on disk");
-                return;
+                return true;
             }
             Err(error) if error.is_temporary() || error.is_not_found() => {
                 // Not found: between two looks at the list, or no queue. Either way the next firing ends it.
@@ -188,7 +234,7 @@ async fn post(function: &FunctionName, client: &GatewayClient) {
             }
             Err(error) => {
                 tracing::error!(%function, %error, "A due call is refused for good");
-                return;
+                return false;
             }
         }
         tokio::time::sleep(wait).await;

@@ -1,7 +1,7 @@
 //! The cron connector on its own, beside a gateway elsewhere.
 
 use cron_connector::{Config, CronConnector};
-use daemon::{Env, ProcessEnv, SystemClock};
+use daemon::{Health, ProcessEnv, SystemClock, health};
 use gateway_client::{ClientConfig, FunctionList, GatewayClient};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,9 +17,10 @@ async fn main() -> ExitCode {
 async fn run(env: &ProcessEnv) -> anyhow::Result<()> {
     let config = Config::from_env(env)?;
     let client = GatewayClient::new(&ClientConfig::from_env(env)?)?;
-    let interval = env.duration(FunctionList::ENV_INTERVAL, FunctionList::DEFAULT_INTERVAL)?;
     let stop = daemon::stop::on_signals()?;
-    let list = FunctionList::follow(client.clone(), interval, stop.clone());
-    CronConnector::build(config, client, list, Arc::new(SystemClock)).run(stop).await;
+    let list = FunctionList::from_env(client.clone(), env, stop.clone())?;
+    let connector = CronConnector::build(config, client, list, Arc::new(SystemClock));
+    let health = Health::from_env(env).await?;
+    health::beside(health, connector.report(), connector.run(stop)).await;
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::link::{self, Incoming, Link, Orders, Report, V3, V5};
 use crate::subscriptions::Subscriptions;
 use crate::{Config, ConfigError, Version};
 use daemon::Stop;
+use daemon::health::{self, Figure};
 use dispatch::Dispatcher;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -62,6 +63,12 @@ impl MqttConnector {
         self.connected.subscribe()
     }
 
+    /// What it says of itself to whoever asks how it is.
+    #[must_use]
+    pub fn report(&self) -> impl health::Report + use<> {
+        ConnectorReport { connected: self.connected.subscribe(), dispatcher: self.dispatcher.clone() }
+    }
+
     /// Waits for the first topic map, then connects and serves until `stop`.
     pub async fn run(self, mut stop: Stop) -> Result<(), ConnectorError> {
         tokio::select! {
@@ -108,6 +115,27 @@ impl MqttConnector {
             }
         }
         session.close(&mut reports).await;
+    }
+}
+
+struct ConnectorReport {
+    connected: watch::Receiver<bool>,
+    dispatcher: Dispatcher,
+}
+
+impl health::Report for ConnectorReport {
+    fn not_ready(&self) -> Option<String> {
+        if self.dispatcher.list().current().is_none() {
+            return Some("the functions are not known yet".to_owned());
+        }
+        (!*self.connected.borrow()).then(|| "there is no connection to the MQTT broker".to_owned())
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let mut figures = dispatch::figures(&self.dispatcher);
+        let connected = u64::from(*self.connected.borrow());
+        figures.push(Figure::gauge("crema_mqtt_connected", "Whether there is a connection to the broker.", connected));
+        figures
     }
 }
 

@@ -1,6 +1,6 @@
 //! The MQTT connector on its own, between a broker and a gateway elsewhere.
 
-use daemon::{Env, EnvError, ProcessEnv};
+use daemon::{Env, EnvError, Health, ProcessEnv, health};
 use dispatch::Dispatcher;
 use gateway_client::{ClientConfig, FunctionList, GatewayClient, HeaderValue};
 use mqtt_connector::{Config, MqttConnector};
@@ -20,9 +20,8 @@ async fn main() -> ExitCode {
 async fn run(env: &ProcessEnv) -> anyhow::Result<()> {
     let config = Config::from_env(env)?;
     let client = GatewayClient::new(&ClientConfig::from_env(env)?)?;
-    let interval = env.duration(FunctionList::ENV_INTERVAL, FunctionList::DEFAULT_INTERVAL)?;
     let stop = daemon::stop::on_signals()?;
-    let list = FunctionList::follow(client.clone(), interval, stop.clone());
+    let list = FunctionList::from_env(client.clone(), env, stop.clone())?;
     let dispatcher = match env.get(ENV_CONTENT_TYPE) {
         Some(text) => {
             let refuse = |error| EnvError::new(ENV_CONTENT_TYPE, &text, error);
@@ -30,6 +29,8 @@ async fn run(env: &ProcessEnv) -> anyhow::Result<()> {
         }
         None => Dispatcher::new(client, list),
     };
-    MqttConnector::build(config, dispatcher)?.run(stop).await?;
+    let connector = MqttConnector::build(config, dispatcher)?;
+    let health = Health::from_env(env).await?;
+    health::beside(health, connector.report(), connector.run(stop)).await?;
     Ok(())
 }
