@@ -3,14 +3,18 @@
 use crate::access::{Access, AccessError};
 use crate::hook::Hook;
 use crate::retained::Retained;
+use crate::shelf::Shelf;
 use crate::{Config, ConfigError};
-use daemon::Stop;
+use daemon::health::{Figure, Report};
+use daemon::{Stop, SystemClock};
 use dispatch::Dispatcher;
 use rmqtt::context::ServerContext;
 use rmqtt::net::Builder;
 use rmqtt::server::MqttServer;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
@@ -65,6 +69,17 @@ pub enum BrokerError {
         /// Why.
         reason: std::io::Error,
     },
+    /// The directory of retained messages cannot be used.
+    #[error(
+        "retained messages cannot be kept in {directory}: {reason}; name another directory in CREMA_MQTT_STATE",
+        directory = directory.display()
+    )]
+    State {
+        /// Which directory.
+        directory: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The broker's threads cannot be started.
     #[error("the MQTT broker cannot start: {0}")]
     Start(String),
@@ -99,8 +114,15 @@ impl Broker {
         self.open.subscribe()
     }
 
+    /// What it says of itself to whoever asks how it is.
+    #[must_use]
+    pub fn report(&self) -> impl Report + use<> {
+        BrokerReport { open: self.open.subscribe(), dispatcher: self.dispatcher.clone() }
+    }
+
     /// Waits for the first topic map, then serves until `stop`. Afterwards no task of it is left.
     pub async fn run(self, mut stop: Stop) -> Result<(), BrokerError> {
+        let retained = retained(self.config.state.as_deref()).await?;
         tokio::select! {
             ready = self.dispatcher.ready() => if !ready { return Ok(()) },
             () = stop.wait() => return Ok(()),
@@ -113,7 +135,7 @@ impl Broker {
             .build()
             .map_err(|error| BrokerError::Start(error.to_string()))?;
         let hook = Hook::new(self.access, self.dispatcher, self.config.body_limit, stop.clone());
-        let serving = serve(&self.config, self.address, self.reserved, hook.clone(), self.open.clone());
+        let serving = serve(&self.config, self.address, self.reserved, hook.clone(), retained, self.open.clone());
         let mut server = runtime.spawn(serving);
         let ended = tokio::select! {
             ended = &mut server => ended.unwrap_or_else(|error| Err(BrokerError::Start(error.to_string()))),
@@ -133,12 +155,36 @@ impl Broker {
     }
 }
 
+/// What was kept before.
+async fn retained(state: Option<&Path>) -> Result<Retained, BrokerError> {
+    let Some(directory) = state else { return Ok(Retained::default()) };
+    let failed = |reason: String| BrokerError::State { directory: directory.to_owned(), reason };
+    let shelf = Shelf::open(directory).map_err(|error| failed(error.to_string()))?;
+    Retained::on(shelf, Arc::new(SystemClock)).await.map_err(|error| failed(error.to_string()))
+}
+
+struct BrokerReport {
+    open: watch::Receiver<bool>,
+    dispatcher: Dispatcher,
+}
+
+impl Report for BrokerReport {
+    fn not_ready(&self) -> Option<String> {
+        (!*self.open.borrow()).then(|| "no client can connect: the functions are not known yet".to_owned())
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        dispatch::figures(&self.dispatcher)
+    }
+}
+
 /// Listens and serves for ever. Its own function so that everything rmqtt starts is started on the broker's threads.
 fn serve(
     config: &Config,
     address: SocketAddr,
     reserved: TcpSocket,
     hook: Hook,
+    retained: Retained,
     open: watch::Sender<bool>,
 ) -> impl Future<Output = Result<(), BrokerError>> + use<> {
     let packet = u32::try_from(config.body_limit.saturating_add(PACKET_ROOM)).unwrap_or(u32::MAX);
@@ -149,7 +195,7 @@ fn serve(
             .mqtt_max_sessions(SESSIONS)
             .build()
             .await;
-        *context.extends.retain_mut().await = Box::<Retained>::default();
+        *context.extends.retain_mut().await = Box::new(retained);
         // Registered handlers stay as long as the context does.
         let register = context.extends.hook_mgr().register();
         hook.register(&*register).await;

@@ -12,6 +12,8 @@ pub(crate) const ENV_PASSWORD_FILE: &str = "CREMA_MQTT_PASSWORD_FILE";
 pub(crate) const ENV_ACL_FILE: &str = "CREMA_MQTT_ACL_FILE";
 /// Whether clients without a user may connect.
 pub(crate) const ENV_ANONYMOUS: &str = "CREMA_MQTT_ANONYMOUS";
+/// Where retained messages are kept.
+pub(crate) const ENV_STATE: &str = "CREMA_MQTT_STATE";
 /// The largest payload, in bytes; the gateway's variable.
 pub(crate) const ENV_BODY_LIMIT: &str = "async_body_limit";
 
@@ -26,6 +28,8 @@ pub struct Config {
     pub acl_file: Option<PathBuf>,
     /// Whether clients without a user may connect. When unset: yes on loopback without a password file, else no.
     pub anonymous: Option<bool>,
+    /// Where retained messages are kept over restarts; in memory only without it.
+    pub state: Option<PathBuf>,
     /// The largest payload, in bytes: the gateway's limit for asynchronous bodies, 1 MiB.
     pub body_limit: usize,
 }
@@ -51,14 +55,15 @@ impl Default for Config {
             password_file: None,
             acl_file: None,
             anonymous: None,
+            state: None,
             body_limit: wire::DEFAULT_ASYNC_BODY_LIMIT,
         }
     }
 }
 
 impl Config {
-    /// Reads `CREMA_MQTT`, `CREMA_MQTT_PASSWORD_FILE`, `CREMA_MQTT_ACL_FILE`, `CREMA_MQTT_ANONYMOUS` and
-    /// `async_body_limit`. Whether that opens the broker to a network by accident is looked at when it is built: a
+    /// Reads `CREMA_MQTT`, `CREMA_MQTT_PASSWORD_FILE`, `CREMA_MQTT_ACL_FILE`, `CREMA_MQTT_ANONYMOUS`,
+    /// `CREMA_MQTT_STATE` and `async_body_limit`. Whether that opens the broker to a network by accident is looked at when it is built: a
     /// command line may still change it.
     pub fn from_env(env: &impl Env) -> Result<Self, ConfigError> {
         let default = Self::default();
@@ -71,6 +76,7 @@ impl Config {
             password_file: env.get(ENV_PASSWORD_FILE).map(PathBuf::from),
             acl_file: env.get(ENV_ACL_FILE).map(PathBuf::from),
             anonymous,
+            state: env.get(ENV_STATE).map(PathBuf::from),
             body_limit: env.parse(ENV_BODY_LIMIT, default.body_limit)?,
         })
     }

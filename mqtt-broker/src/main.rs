@@ -1,6 +1,6 @@
 //! The MQTT broker on its own, in front of a gateway elsewhere.
 
-use daemon::{Env, ProcessEnv};
+use daemon::{Health, ProcessEnv, health};
 use dispatch::Dispatcher;
 use gateway_client::{ClientConfig, FunctionList, GatewayClient};
 use mqtt_broker::{Broker, Config};
@@ -17,9 +17,10 @@ async fn main() -> ExitCode {
 async fn run(env: &ProcessEnv) -> anyhow::Result<()> {
     let config = Config::from_env(env)?;
     let client = GatewayClient::new(&ClientConfig::from_env(env)?)?;
-    let interval = env.duration(FunctionList::ENV_INTERVAL, FunctionList::DEFAULT_INTERVAL)?;
     let stop = daemon::stop::on_signals()?;
-    let list = FunctionList::follow(client.clone(), interval, stop.clone());
-    Broker::build(config, Dispatcher::new(client, list))?.run(stop).await?;
+    let list = FunctionList::from_env(client.clone(), env, stop.clone())?;
+    let broker = Broker::build(config, Dispatcher::new(client, list))?;
+    let health = Health::from_env(env).await?;
+    health::beside(health, broker.report(), broker.run(stop)).await?;
     Ok(())
 }

@@ -144,3 +144,42 @@ async fn many_sensors_at_once_lose_nothing() {
     assert_eq!(gateway.accepted(500).await.len(), 500);
     broker.stop().await;
 }
+
+#[tokio::test]
+async fn retained_messages_outlive_the_broker_where_there_is_a_place_for_them() {
+    if !clients("retained_messages_outlive_the_broker_where_there_is_a_place_for_them") {
+        return;
+    }
+    let (gateway, directory) = (FakeGateway::start().await, tempfile::tempdir().unwrap());
+    let kept = || mqtt_broker::Config { state: Some(directory.path().join("state")), ..config() };
+    let broker = start(&gateway, kept()).await;
+    let sent =
+        ["-V", "mqttv5", "-q", "1", "-r", "-t", "fridge/limit", "-m", "5", "-D", "publish", "content-type", "a/b"];
+    assert!(broker.published(&sent).await.status.success());
+    broker.stop().await;
+    let broker = start(&gateway, kept()).await;
+    let asked = ["-V", "mqttv5", "-q", "1", "-t", "fridge/+", "-C", "1", "-W", "20", "-F", "%t %p %C"];
+    let output = broker.command("mosquitto_sub", &asked).output().await.unwrap();
+    assert_eq!(text(&output.stdout), "fridge/limit 5 a/b\n");
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_says_whether_clients_can_connect() {
+    use daemon::health::Report;
+    let gateway = FakeGateway::start().await;
+    gateway.answer_system(503);
+    let client = gateway_client::GatewayClient::new(&gateway_client::ClientConfig::new(&gateway.url(), None)).unwrap();
+    let (stopper, stop) = daemon::stop::pair();
+    let list = gateway_client::FunctionList::follow(client.clone(), Duration::from_millis(10), stop.clone());
+    let broker = mqtt_broker::Broker::build(config(), dispatch::Dispatcher::new(client, list)).unwrap();
+    let (report, mut opened) = (broker.report(), broker.opened());
+    let task = tokio::spawn(broker.run(stop));
+    assert!(report.not_ready().is_some());
+    gateway.answer_system(200);
+    opened.wait_for(|open| *open).await.unwrap();
+    assert_eq!(report.not_ready(), None);
+    stopper.stop();
+    task.await.unwrap().unwrap();
+    assert!(report.not_ready().is_some());
+}
