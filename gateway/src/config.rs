@@ -36,6 +36,14 @@ pub const ENV_IDLE_PER_HOST: &str = "max_idle_conns_per_host";
 pub const ENV_ASYNC_BODY_LIMIT: &str = "async_body_limit";
 /// Where `invocationCount` is kept.
 pub const ENV_COUNTERS: &str = "CREMA_COUNTERS";
+/// How long running calls may take to end once the gateway stops.
+pub const ENV_DRAIN: &str = "CREMA_DRAIN";
+/// Where the other gateways of a cluster are: `host:port`, comma-separated; each name may have several addresses.
+pub const ENV_PEERS: &str = "CREMA_PEERS";
+/// What this gateway is called among them, the same after a restart.
+pub const ENV_INSTANCE: &str = "CREMA_INSTANCE";
+/// What a machine, or a pod, is called.
+const ENV_HOST_NAME: &str = "HOSTNAME";
 
 /// What a gateway is told.
 #[derive(Clone, Debug)]
@@ -73,6 +81,19 @@ pub struct Config {
     pub counters: Option<PathBuf>,
     /// Threads that serve; as many as there are cores.
     pub workers: usize,
+    /// The other gateways, when there are any: each has its own queue, and look-ups mean all of them.
+    pub peering: Option<Peering>,
+}
+
+/// A gateway among others.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Peering {
+    /// Where the others are, and this one too: `host:port`. A name stands for all of its addresses, so the name of a
+    /// headless Service is enough to find those that run; those that are named one by one are also missed when they do
+    /// not run.
+    pub names: Vec<String>,
+    /// What this one is called, the same after a restart: the pod's name.
+    pub instance: String,
 }
 
 /// Where certificate and key lie.
@@ -117,6 +138,12 @@ pub enum ConfigError {
     /// Everyone could deploy.
     #[error("without a password {0} lets everyone on the network deploy: leave out --no-auth or listen on 127.0.0.1")]
     NoAuth(SocketAddr),
+    /// Peers would not understand each other.
+    #[error(
+        "{ENV_PEERS} and {ENV_TLS_CERT} do not go together: gateways ask each other in plain HTTP; leave out \
+         {ENV_TLS_CERT} and let whatever stands before the gateways serve HTTPS"
+    )]
+    PeersOverTls,
     /// The functions' own listener is for this machine.
     #[error("functions cannot reach the gateway at {0}: that listener must be on 127.0.0.1")]
     Functions(SocketAddr),
@@ -153,6 +180,7 @@ impl Default for Config {
             drain: minute,
             counters: None,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
+            peering: None,
         }
     }
 }
@@ -186,9 +214,10 @@ impl Config {
             scale_max_waiting: env.parse(ENV_SCALE_WAITING, usual.scale_max_waiting)?,
             idle_per_host: env.parse(ENV_IDLE_PER_HOST, usual.idle_per_host)?,
             async_body_limit: env.parse(ENV_ASYNC_BODY_LIMIT, usual.async_body_limit)?,
-            drain: usual.drain,
+            drain: env.duration(ENV_DRAIN, usual.drain)?,
             counters: env.get(ENV_COUNTERS).map(PathBuf::from),
             workers: usual.workers,
+            peering: Peering::from_env(env)?,
         })
     }
 
@@ -197,6 +226,9 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         if let Some(functions) = self.functions.filter(|address| !address.ip().is_loopback()) {
             return Err(ConfigError::Functions(functions));
+        }
+        if self.peering.is_some() && self.tls.is_some() {
+            return Err(ConfigError::PeersOverTls);
         }
         if self.listen.ip().is_loopback() {
             return Ok(());
@@ -208,6 +240,24 @@ impl Config {
             return Err(ConfigError::NoAuth(self.listen));
         }
         Ok(())
+    }
+}
+
+impl Peering {
+    fn from_env(env: &impl Env) -> Result<Option<Self>, EnvError> {
+        let Some(text) = env.get(ENV_PEERS) else { return Ok(None) };
+        let names: Vec<String> = wire::annotation::items(&text).map(str::to_owned).collect();
+        let fits = |name: &String| {
+            name.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        if let Some(name) = names.iter().find(|name| !fits(name)) {
+            return Err(EnvError::new(ENV_PEERS, name, "give host:port, as in gateway-peers.openfaas:8080"));
+        }
+        let instance = env.get(ENV_INSTANCE).or_else(|| env.get(ENV_HOST_NAME));
+        let instance = instance.ok_or_else(|| {
+            EnvError::new(ENV_INSTANCE, "", "not set; say what this gateway is called among its peers: the pod's name")
+        })?;
+        Ok(Some(Self { names, instance }))
     }
 }
 
@@ -237,6 +287,19 @@ mod tests {
         let plain = Config { plain_http: true, ..open };
         assert!(matches!(plain.check(), Err(ConfigError::NoAuth(_))));
         assert!(Config { auth: Some(secret), ..plain }.check().is_ok());
+    }
+
+    #[test]
+    fn peers_are_named_with_their_port() {
+        let read = |peers: &str| Config::from_env(&[("CREMA_PEERS", peers), ("HOSTNAME", "gateway-0")]);
+        let peering = read("gateway-peers.openfaas:8080, gateway-1.gateway-peers:8080").unwrap().peering.unwrap();
+        assert_eq!(peering.names, ["gateway-peers.openfaas:8080", "gateway-1.gateway-peers:8080"]);
+        assert_eq!(peering.instance, "gateway-0");
+        for bad in ["gateway-peers", ":8080", "http://gateway-peers"] {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(error.contains("CREMA_PEERS") && error.contains("host:port"), "{error}");
+        }
+        assert!(Config::from_env(&[("CREMA_PEERS", "a:1")]).unwrap_err().to_string().contains("CREMA_INSTANCE"));
     }
 
     #[test]

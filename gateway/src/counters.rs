@@ -32,6 +32,12 @@ impl Counters {
         counts.get(name).map_or(0, |counter| counter.0.load(Ordering::Relaxed))
     }
 
+    /// All counts, by `name.namespace`.
+    pub(crate) fn all(&self) -> BTreeMap<String, u64> {
+        let counts = self.counts.read().unwrap_or_else(PoisonError::into_inner);
+        counts.iter().map(|(name, counter)| (name.to_string(), counter.0.load(Ordering::Relaxed))).collect()
+    }
+
     /// A function's counter. Ask only for functions that are deployed.
     pub(crate) fn of(&self, name: &FunctionName) -> Arc<Counter> {
         if let Some(counter) = self.counts.read().unwrap_or_else(PoisonError::into_inner).get(name) {
@@ -64,10 +70,7 @@ impl Counters {
 
     /// Writes the counts when they changed since they were last written or read.
     pub(crate) fn save(&self, path: &Path) -> io::Result<()> {
-        let now: BTreeMap<String, u64> = {
-            let counts = self.counts.read().unwrap_or_else(PoisonError::into_inner);
-            counts.iter().map(|(name, counter)| (name.to_string(), counter.0.load(Ordering::Relaxed))).collect()
-        };
+        let now = self.all();
         if *self.saved.read().unwrap_or_else(PoisonError::into_inner) == now {
             return Ok(());
         }

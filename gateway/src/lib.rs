@@ -23,18 +23,21 @@ mod scaler;
 mod upgrade;
 
 mod auth;
+mod peers;
 mod system;
 
 mod counters;
 mod metrics;
+mod readiness;
 mod respond;
 mod tls;
 mod trace;
 mod upkeep;
 
-pub use config::{Config, ConfigError, Credentials, Tls};
+pub use config::{Config, ConfigError, Credentials, Peering, Tls};
 pub use delivery::QueueWorker;
 pub use door::{Door, DoorGuard};
+pub use readiness::Readiness;
 pub use server::{BuildError, Gateway};
 pub use state::Parts;
 pub use tls::TlsError;

@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     pub(crate) cold_waiting: IntGauge,
     queue_pending: IntGauge,
     queue_dead: IntGauge,
+    pub(crate) peers_silent: IntGauge,
 }
 
 /// One function's series, looked up once.
@@ -75,6 +76,7 @@ impl Metrics {
             cold_waiting: gauge("gateway_cold_waiting", "Calls that wait for a replica.")?,
             queue_pending: gauge("gateway_queue_pending", "Asynchronous calls waiting or under way.")?,
             queue_dead: gauge("gateway_queue_dead", "Asynchronous calls given up.")?,
+            peers_silent: gauge("gateway_peers_silent", "Other gateways that did not answer when last asked.")?,
             in_flight,
             replicas,
             registry,

@@ -45,6 +45,9 @@ pub(crate) enum Refusal {
     /// It goes against what is there.
     #[error("{0}")]
     Conflict(String),
+    /// The gateway asked itself, taking one of its own addresses for a peer's.
+    #[error("the gateway asked itself")]
+    Misdirected,
     /// The body is over a limit.
     #[error("{0}")]
     TooLarge(String),
@@ -127,6 +130,7 @@ impl ResponseError for Refusal {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::BadGateway(_) => StatusCode::BAD_GATEWAY,

@@ -13,6 +13,11 @@ use wire::FunctionName;
 /// How long a call waits for a function that is known to be in trouble: long enough for one more start.
 const TROUBLE_WAIT: Duration = Duration::from_secs(5);
 
+/// The first wait before a wish that failed is wished again; it doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// The longest wait before a wish is wished again.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
 /// Why there is no replica.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoReplica {
@@ -51,8 +56,16 @@ struct Cold {
     wish: Wish,
 }
 
-/// One wish for a replica, and what became of it.
-type Wish = Arc<OnceCell<Result<(), Arc<ProviderError>>>>;
+/// One wish for a replica.
+type Wish = Arc<Wished>;
+
+/// What became of a wish.
+#[derive(Default)]
+struct Wished {
+    outcome: OnceCell<Result<(), Arc<ProviderError>>>,
+    /// Why it was not heard the last time. A std mutex: held for a look or a change only.
+    failure: Mutex<Option<Arc<ProviderError>>>,
+}
 
 /// One waiting call.
 struct Waiting<'a> {
@@ -80,18 +93,19 @@ impl Scaler {
         loop {
             let waiting = self.enter(name, metrics)?;
             // Whoever comes first wishes. Should its client leave, the next one takes over.
-            let wish = waiting.wish.get_or_init(|| self.wish(name, starts));
+            let wished = &waiting.wish;
+            let wish = wished.outcome.get_or_init(|| self.wish(name, starts, &wished.failure));
             let mut table = self.table.clone();
             tokio::select! {
                 biased;
                 // The wish may take longer to be kept on disk than the replica takes to start.
                 _ = table.wait_for(name, ready_or_gone) => return self.arrived(name),
-                wished = timeout_at(deadline, wish) => match wished {
+                heard = timeout_at(deadline, wish) => match heard {
                     Ok(Ok(())) => {}
                     Ok(Err(reason)) => {
                         return Err(NoReplica::NotStarted { name: name.clone(), reason: Arc::clone(reason) });
                     }
-                    Err(_) => return Err(NoReplica::TooLate { name: name.clone(), limit: self.limit }),
+                    Err(_) => return Err(self.too_late(name, &wished.failure)),
                 },
             }
             if !self.wait(name, deadline).await {
@@ -129,18 +143,48 @@ impl Scaler {
         }
     }
 
-    async fn wish(&self, name: &FunctionName, starts: &IntCounter) -> Result<(), Arc<ProviderError>> {
-        let Some(function) = self.table.get(name) else { return Ok(()) };
-        if function.desired > 0 {
-            return Ok(());
+    fn too_late(&self, name: &FunctionName, failure: &Mutex<Option<Arc<ProviderError>>>) -> NoReplica {
+        let name = name.clone();
+        match failure.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            Some(reason) => NoReplica::NotStarted { name, reason },
+            None => NoReplica::TooLate { name, limit: self.limit },
         }
-        let at_least = function.at_least.max(1);
-        tracing::info!(function = %name, replicas = at_least, "scaling from zero");
-        starts.inc();
-        self.provider.scale(name, at_least).await.map_err(|error| {
-            tracing::error!(function = %name, error = &error as &dyn std::error::Error, "scaling from zero failed");
-            Arc::new(error)
-        })
+    }
+
+    /// Wishes for a replica. A provider that fails is asked again for as long as someone waits: it may be an API server
+    /// that restarts.
+    async fn wish(
+        &self,
+        name: &FunctionName,
+        starts: &IntCounter,
+        failure: &Mutex<Option<Arc<ProviderError>>>,
+    ) -> Result<(), Arc<ProviderError>> {
+        let (mut wait, mut told) = (FIRST_WAIT, false);
+        loop {
+            let Some(function) = self.table.get(name) else { return Ok(()) };
+            if function.desired > 0 {
+                return Ok(());
+            }
+            let at_least = function.at_least.max(1);
+            if !told {
+                tracing::info!(function = %name, replicas = at_least, "scaling from zero");
+                starts.inc();
+            }
+            let Err(error) = self.provider.scale(name, at_least).await else { return Ok(()) };
+            let passing = matches!(error, ProviderError::Failed { .. });
+            if !passing || !told {
+                told = true;
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(function = %name, error, again = passing, "scaling from zero failed");
+            }
+            let error = Arc::new(error);
+            if !passing {
+                return Err(error);
+            }
+            *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
     }
 
     fn enter<'a>(&'a self, name: &'a FunctionName, metrics: &'a Metrics) -> Result<Waiting<'a>, NoReplica> {
@@ -168,7 +212,7 @@ impl Drop for Waiting<'_> {
         entry.waiting -= 1;
         if entry.waiting == 0 {
             cold.remove(self.name);
-        } else if self.wish.initialized() && Arc::ptr_eq(&entry.wish, &self.wish) {
+        } else if self.wish.outcome.initialized() && Arc::ptr_eq(&entry.wish, &self.wish) {
             // Whoever comes from now on must not take this wish's outcome for an answer to theirs.
             entry.wish = Wish::default();
         }

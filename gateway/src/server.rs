@@ -7,6 +7,7 @@ use crate::delivery::QueueWorker;
 use crate::door::{Door, DoorGuard, Doorway, door, set_unread};
 use crate::http::Http;
 use crate::metrics::Metrics;
+use crate::readiness::{Readiness, ready};
 use crate::respond::Refusal;
 use crate::routes::{healthz, not_found};
 use crate::state::{Parts, State};
@@ -60,6 +61,7 @@ pub struct Gateway {
     door: (Door, Doorway),
     private: TcpListener,
     tls: Option<ServerConfig>,
+    readiness: Option<Readiness>,
 }
 
 impl Gateway {
@@ -74,7 +76,7 @@ impl Gateway {
         set_unread(&public, config.write_timeout);
         let counters = counters(&config);
         let state = Arc::new(State::new(config, parts, Metrics::new()?, counters));
-        Ok(Self { state, public, functions, door, private, tls })
+        Ok(Self { state, public, functions, door, private, tls, readiness: None })
     }
 
     /// Where clients come in.
@@ -109,12 +111,22 @@ impl Gateway {
         Some(QueueWorker::new(Arc::clone(&self.state), queue, config))
     }
 
+    /// Has `/ready` tell this. Otherwise the gateway is ready from when it runs until it is told to stop.
+    #[must_use]
+    pub fn with_readiness(self, readiness: Readiness) -> Self {
+        Self { readiness: Some(readiness), ..self }
+    }
+
     /// Serves until told to stop, then lets running calls end.
     pub async fn run(self, stop: Stop) -> io::Result<()> {
-        let Self { state, public, functions, door: (door, doorway), private, tls } = self;
+        let Self { state, public, functions, door: (door, doorway), private, tls, readiness } = self;
         // Others who hold the door may go on adding.
         drop(door);
-        let private = serve_private(private, Arc::clone(&state))?;
+        let private = serve_private(
+            private,
+            Arc::clone(&state),
+            readiness.unwrap_or_else(|| Readiness::new(stop.clone(), || true)),
+        )?;
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let clients = clients(files, state.config.workers * 2);
         let scheme = Scheme(if tls.is_some() { "https" } else { "http" });
@@ -139,7 +151,9 @@ impl Gateway {
         };
         let saved = upkeep::save_counters(Arc::clone(&state), stop.clone());
         let followed = upkeep::follow_table(Arc::clone(&state), stop.clone());
-        let (public, doorway, private, (), (), ()) = tokio::join!(public, doorway, private, stopping, saved, followed);
+        let counted = upkeep::count_with_peers(Arc::clone(&state), stop.clone());
+        let upkeep = async { tokio::join!(saved, followed, counted) };
+        let (public, doorway, private, (), _) = tokio::join!(public, doorway, private, stopping, upkeep);
         if let Some(path) = &state.config.counters {
             state.counters.save(path)?;
         }
@@ -198,10 +212,12 @@ fn serve(listener: TcpListener, http: Http, tls: Option<ServerConfig>, clients: 
     .run())
 }
 
-fn serve_private(listener: TcpListener, state: Arc<State>) -> io::Result<Server> {
+fn serve_private(listener: TcpListener, state: Arc<State>, readiness: Readiness) -> io::Result<Server> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::from(Arc::clone(&state)))
+            .app_data(web::Data::new(readiness.clone()))
+            .route("/ready", web::get().to(ready))
             .route("/metrics", web::get().to(metrics))
             .route("/healthz", web::get().to(healthz))
             .default_service(web::to(not_found))

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::metrics::Metrics;
+use crate::peers::Peers;
 use crate::scaler::Scaler;
 use daemon::Clock;
 use provider::Provider;
@@ -29,6 +30,7 @@ pub(crate) struct State {
     pub(crate) counters: Counters,
     pub(crate) metrics: Metrics,
     pub(crate) scaler: Scaler,
+    pub(crate) peers: Option<Peers>,
     pub(crate) config: Config,
 }
 
@@ -36,6 +38,7 @@ impl State {
     pub(crate) fn new(config: Config, parts: Parts, metrics: Metrics, counters: Counters) -> Self {
         let Parts { provider, queue, clock } = parts;
         let scaler = Scaler::new(Arc::clone(&provider), config.scale_wait, config.scale_max_waiting);
-        Self { provider, queue, clock, counters, metrics, scaler, config }
+        let peers = Peers::new(&config);
+        Self { provider, queue, clock, counters, metrics, scaler, peers, config }
     }
 }

@@ -7,6 +7,7 @@ mod functions;
 mod info;
 mod logs;
 mod namespaces;
+mod peer;
 mod query;
 mod secrets;
 mod whole;
@@ -85,6 +86,7 @@ fn readings(config: &mut web::ServiceConfig) {
                 .route(web::head().to(calls::dead_letters))
                 .default_service(only("GET, HEAD")),
         )
+        .service(web::resource("/peer/counts").route(web::get().to(peer::counts)).default_service(only("GET")))
         .service(web::resource("/logs").route(web::get().to(logs::stream)).default_service(only("GET")))
         .service(web::resource("/alert").route(web::post().to(alert::receive)).default_service(only("POST")));
 }

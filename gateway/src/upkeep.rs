@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// How often counters that changed are saved: a kill may lose as much.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// How often peers are asked for their counts.
+const COUNT_EVERY: Duration = Duration::from_secs(2);
 
 /// Saves the counters until the gateway stops, and once more then.
 pub(crate) async fn save_counters(state: Arc<State>, mut stop: Stop) {
@@ -24,6 +26,21 @@ pub(crate) async fn save_counters(state: Arc<State>, mut stop: Stop) {
             Err(_) => {}
         }
         if stopped {
+            return;
+        }
+    }
+}
+
+/// Keeps what peers count at hand until the gateway stops, so that whoever lists functions waits for nobody.
+pub(crate) async fn count_with_peers(state: Arc<State>, mut stop: Stop) {
+    let Some(peers) = &state.peers else { return };
+    loop {
+        tokio::select! {
+            () = peers.count() => {}
+            () = stop.wait() => return,
+        }
+        state.metrics.peers_silent.set(i64::try_from(peers.silent().len()).unwrap_or(i64::MAX));
+        if tokio::time::timeout(COUNT_EVERY, stop.wait()).await.is_ok() {
             return;
         }
     }

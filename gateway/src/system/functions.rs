@@ -1,6 +1,6 @@
 //! `/system/functions`, `/system/function/NAME`, `/system/scale-function/NAME`.
 
-use super::{body, query, whole};
+use super::{body, peer, query, whole};
 use crate::respond::Refusal;
 use crate::state::State;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -14,7 +14,7 @@ type Answer = Result<HttpResponse, Refusal>;
 pub(super) async fn list(request: HttpRequest, state: web::Data<State>) -> Answer {
     let mut functions = state.provider.list(&query::namespace(&request)).await?;
     functions.iter_mut().for_each(|function| count(&state, function));
-    Ok(HttpResponse::Ok().json(functions))
+    Ok(peer::counted(&state).json(functions))
 }
 
 /// Deploys a new function; 409 when there is one of that name.
@@ -61,7 +61,7 @@ pub(super) async fn status(request: HttpRequest, name: web::Path<String>, state:
     let name = named(&name, &query::namespace(&request))?;
     let mut function = state.provider.status(&name, query::flag(&request, "usage")?).await?;
     count(&state, &mut function);
-    Ok(HttpResponse::Ok().json(function))
+    Ok(peer::counted(&state).json(function))
 }
 
 /// Asks for so many replicas. The path names the function, whatever the body says.
@@ -91,6 +91,7 @@ pub(super) fn named(name: &str, namespace: &str) -> Result<FunctionName, Refusal
 #[expect(clippy::cast_precision_loss, reason = "OpenFaaS counts in floating point")]
 fn count(state: &State, function: &mut FunctionStatus) {
     if let Ok(name) = FunctionName::new(&function.name, &function.namespace) {
-        function.invocation_count = state.counters.count(&name) as f64;
+        let by_peers = state.peers.as_ref().map_or(0, |peers| peers.called(&name));
+        function.invocation_count = (state.counters.count(&name) + by_peers) as f64;
     }
 }

@@ -8,6 +8,8 @@ mod inside;
 mod invoke;
 mod logs;
 mod panics;
+mod peers;
+mod ready;
 mod refusals;
 mod scaling;
 mod stage;

@@ -1,0 +1,45 @@
+//! A cluster, of which the gateway is a pod.
+
+use crate::backing::Backing;
+use daemon::part::Part;
+use daemon::{Env, Stop};
+use provider::Provider;
+use provider_kubernetes::{Config, KubernetesProvider};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long to wait before it is asked again whether the cluster has been read.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+pub(crate) async fn backing(env: &impl Env) -> anyhow::Result<Backing> {
+    let provider = KubernetesProvider::build(Config::from_env(env)?).await?;
+    let listed = Arc::new(AtomicBool::new(false));
+    let known = Arc::clone(&listed);
+    Ok(Backing {
+        provider: Arc::clone(&provider) as _,
+        listed: Box::new(move || known.load(Ordering::Relaxed)),
+        begin: Box::new(move |_gateway| {
+            Part::start("provider", move |stop| async move {
+                tokio::join!(Arc::clone(&provider).run(stop.clone()), wait_for_list(&*provider, &listed, stop));
+                anyhow::Ok(())
+            })
+        }),
+    })
+}
+
+/// Notes when the provider has read the cluster: before, it answers nothing.
+async fn wait_for_list(provider: &dyn Provider, listed: &AtomicBool, stop: Stop) {
+    let read = async {
+        while let Err(error) = provider.namespaces().await {
+            tracing::warn!(%error, "the gateway is not ready: it does not know yet what the cluster runs");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        listed.store(true, Ordering::Relaxed);
+        tracing::info!("what the cluster runs is known");
+    };
+    tokio::select! {
+        () = read => {}
+        () = stop.stopped() => {}
+    }
+}
