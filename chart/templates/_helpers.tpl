@@ -93,6 +93,7 @@ http://gateway.{{ include "crema.namespace" . }}:8080
 - {name: gateway_url, value: {{ include "crema.gatewayUrl" . | quote }}}
 - {name: basic_auth, value: "true"}
 - {name: secret_mount_path, value: /var/secrets}
+- {name: CREMA_HEALTH, value: "0.0.0.0:8081"}
 {{- end }}
 
 {{- define "crema.authVolume" -}}
@@ -109,4 +110,29 @@ http://gateway.{{ include "crema.namespace" . }}:8080
 {{- $there := lookup "v1" "Secret" (index . 1) (index . 2) -}}
 {{- $value := dig "data" (index . 3) "" ($there | default dict) -}}
 {{- $value | default (randAlphaNum (index . 4) | b64enc) -}}
+{{- end }}
+
+{{/* The probes of what serves no HTTP but this, and its port. */}}
+{{- define "crema.healthProbes" -}}
+livenessProbe:
+  httpGet: {path: /healthz, port: health}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+readinessProbe:
+  httpGet: {path: /ready, port: health}
+  periodSeconds: 2
+  timeoutSeconds: 2
+{{- end }}
+
+{{- define "crema.scraped" -}}
+prometheus.io/scrape: "true"
+prometheus.io/port: {{ . | quote }}
+{{- end }}
+
+{{/* Whose functions are called; the argument is a list of names, empty for all. */}}
+{{- define "crema.namespaces" -}}
+{{- with . }}
+- {name: CREMA_NAMESPACES, value: {{ join "," . | quote }}}
+{{- end }}
 {{- end }}
