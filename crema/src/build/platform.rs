@@ -24,8 +24,10 @@ use wire::image_reference::ImageReference;
 
 /// What runs on a cluster, by its package's name, which is also its image's.
 const PARTS: [&str; 5] = ["gateway", "operator", "mqtt-broker", "mqtt-connector", "cron-connector"];
-/// The one that calls strangers: callbacks may be https.
-const CALLS_OUT: &str = "gateway";
+/// The part that calls strangers: callbacks may be https.
+const GATEWAY: &str = "gateway";
+/// For a cluster alone: nothing of the sandbox is in its image. The other parts have no features.
+const GATEWAY_FEATURES: &str = "gateway/kubernetes";
 /// Where rustls looks for whom to trust.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -124,12 +126,14 @@ impl PlatformImages {
         let jobs: Vec<Job> = jobs.collect();
         announce(&jobs);
         let profile = self.profile.as_deref().unwrap_or("release");
-        let built = cargo::build(toolchain, &workspace.root, profile, &jobs)?;
+        let has_gateway = jobs.iter().any(|job| job.name == GATEWAY);
+        let features = has_gateway.then_some(GATEWAY_FEATURES);
+        let built = cargo::build(toolchain, &workspace.root, profile, &jobs, features)?;
         let mut packs = Vec::new();
         for (job, binary) in jobs.iter().zip(built) {
             check_static(&job.name, &binary)?;
             let pack = Pack::part(&job.name, &binary).describe(&job.name, &job.package);
-            let calls_out = job.name == CALLS_OUT;
+            let calls_out = job.name == GATEWAY;
             packs.push((job.name.clone(), if calls_out { pack.file(CERTIFICATES, certificates()) } else { pack }));
         }
         let functions: Vec<&Function> = stack
