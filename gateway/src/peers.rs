@@ -39,6 +39,8 @@ pub(crate) const INCOMPLETE: &str = "x-crema-incomplete";
 const COUNTS: &str = "/system/peer/counts";
 /// How long all of a question may take, looking up names included.
 const LIMIT: Duration = Duration::from_secs(2);
+/// How much of it looking up names may take, so that peers can be asked where they were last while no name is known.
+const NAMES_LIMIT: Duration = Duration::from_secs(1);
 /// How long opening a connection may take: a node that is gone does not answer at all.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// The largest answer that is read: ten thousand dead letters are a third of it.
@@ -165,8 +167,9 @@ impl Peers {
 
     /// Asks all peers and hands over what each said, or who was silent, until `more` says that it is enough.
     async fn each<T: DeserializeOwned>(&self, path: &str, mut more: impl FnMut(Result<T, String>) -> bool) {
-        let deadline = tokio::time::Instant::now() + LIMIT;
-        let found = self.names.resolve(deadline).await;
+        let begun = tokio::time::Instant::now();
+        let deadline = begun + LIMIT;
+        let found = self.names.resolve(begun + NAMES_LIMIT).await;
         for name in found.unknown {
             if !more(Err(name)) {
                 return;

@@ -9,8 +9,9 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 pub const ENV_FILTER: &str = "RUST_LOG";
 /// `json` or `text`.
 pub const ENV_FORMAT: &str = "CREMA_LOG";
-/// What is logged unless `RUST_LOG` says otherwise; the broker library is quiet unless something is wrong.
-const DEFAULT_FILTER: &str = "info,rmqtt=warn,rmqtt_net=warn,rumqttc=warn,actix_server=warn,sled=warn";
+/// What is logged unless `RUST_LOG` says otherwise. Libraries are quiet unless something is wrong; what the client of the
+/// Kubernetes API logs of each attempt, whoever asked says once.
+const DEFAULT_FILTER: &str = "info,rmqtt=warn,rmqtt_net=warn,rumqttc=warn,actix_server=warn,sled=warn,kube_client=off";
 
 /// Starts logging and, when `OTEL_EXPORTER_OTLP_ENDPOINT` is set, traces. Keep what it returns: dropping it flushes
 /// the traces.
