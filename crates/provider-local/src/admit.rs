@@ -6,7 +6,6 @@ use crate::images::Images;
 use crate::isolation::Isolation;
 use crate::namespaces::Namespaces;
 use crate::secrets::Secrets;
-use hyper::Uri;
 use image::Image;
 use provider::check::{self, Checked};
 use provider::{ProviderError, Result};
@@ -44,7 +43,6 @@ pub(crate) fn admit(
         }
     }
     replicas(&deployment, checked.at_least)?;
-    ready_path(&deployment)?;
     data_path(&deployment)?;
     let image = images.find(&checked.image)?;
     isolation.admit(&deployment, &image)?;
@@ -109,18 +107,6 @@ fn data_path(deployment: &FunctionDeployment) -> Result<()> {
              path, such as /data",
             annotation::DATA_PATH,
             path.display()
-        ))),
-    }
-}
-
-fn ready_path(deployment: &FunctionDeployment) -> Result<()> {
-    let Some(path) = deployment.annotations.get(annotation::READY_PATH) else { return Ok(()) };
-    let path = path.trim();
-    match path.is_empty() || format!("/{}", path.trim_start_matches('/')).parse::<Uri>().is_ok() {
-        true => Ok(()),
-        false => Err(ProviderError::Invalid(format!(
-            "annotation {}: {path:?} is no path of a URL, such as /ready",
-            annotation::READY_PATH
         ))),
     }
 }

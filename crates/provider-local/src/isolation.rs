@@ -234,7 +234,7 @@ impl Isolation {
             ));
         }
         match wants.network {
-            Network::Egress if (Level::Process..Level::Full).contains(&self.level) => refuse(format!(
+            Network::Egress if self.level < Level::Full => refuse(format!(
                 "annotation {}: egress needs isolation level full (root), and this machine gives {}: run crema as root, \
                  or give the function the machine's own network with host",
                 annotation::NETWORK,
