@@ -1,6 +1,6 @@
 //! Listeners that come and go while the gateway runs.
 
-use crate::stage::{Answer, Function, PATIENCE, Stage, build, eventually, ok, raw, read_request};
+use crate::stage::{Answer, Function, PATIENCE, Stage, build, eventually, raw};
 use gateway::{Config, Door, DoorGuard};
 use provider::Address;
 use provider::memory::Script;
@@ -95,20 +95,9 @@ fn threads() -> usize {
 
 #[tokio::test]
 async fn a_dropped_listener_lets_its_calls_end_and_leaves_others_alone() {
-    let (arrived, mut arrives) = tokio::sync::mpsc::channel::<()>(1);
-    let (release, released) = tokio::sync::watch::channel(false);
     let (stage, door, _function) = stage().await;
-    let slow = Function::scripted(move |mut stream| {
-        let (arrived, mut released) = (arrived.clone(), released.clone());
-        async move {
-            read_request(&mut stream).await.unwrap();
-            arrived.send(()).await.unwrap();
-            released.wait_for(|released| *released).await.unwrap();
-            stream.write_all(ok("at last").as_bytes()).await.unwrap();
-        }
-    })
-    .await;
-    stage.function("slow", slow.address).await;
+    let mut slow = Function::held(|| async { "at last".to_owned() }).await;
+    stage.function("slow", slow.address()).await;
     let ((address, guard), (other, _stays)) = (open(&door), open(&door));
     let mut idle = TcpStream::connect(address).await.unwrap();
     call(&mut idle).await;
@@ -117,11 +106,11 @@ async fn a_dropped_listener_lets_its_calls_end_and_leaves_others_alone() {
     call(&mut another).await;
     let mut busy = TcpStream::connect(address).await.unwrap();
     busy.write_all(b"GET /function/slow HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    arrives.recv().await.unwrap();
+    slow.arrives().await;
     drop(guard);
     ends(&mut idle).await;
     eventually("it is closed", async || TcpStream::connect(address).await.is_err()).await;
-    release.send(true).unwrap();
+    slow.release();
     let mut answer = Vec::new();
     tokio::time::timeout(PATIENCE, busy.read_to_end(&mut answer)).await.unwrap().unwrap();
     let answer = Answer::read(&answer);
@@ -137,31 +126,20 @@ async fn the_door_stays_open_while_calls_end_and_closes_then() {
     let (gateway, provider) = build(Config::default(), None);
     let door = gateway.door();
     let (inner, _guard) = open(&door);
-    let (arrived, mut arrives) = tokio::sync::mpsc::channel::<()>(1);
-    let (release, released) = tokio::sync::watch::channel(false);
-    let outer = Function::scripted(move |mut stream| {
-        let (arrived, mut released) = (arrived.clone(), released.clone());
-        async move {
-            read_request(&mut stream).await.unwrap();
-            arrived.send(()).await.unwrap();
-            released.wait_for(|released| *released).await.unwrap();
-            let other = raw(inner, b"GET /function/f HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
-            stream.write_all(ok(&format!("f said {}", other.body)).as_bytes()).await.unwrap();
-        }
-    })
-    .await;
+    let get = b"GET /function/f HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let mut outer = Function::held(move || async move { format!("f said {}", raw(inner, get).await.body) }).await;
     let (stage, function) = (Stage::run(gateway, provider).await, Function::ok().await);
     stage.function("f", function.address).await;
-    stage.function("outer", outer.address).await;
+    stage.function("outer", outer.address()).await;
     let mut idle = TcpStream::connect(inner).await.unwrap();
     call(&mut idle).await;
     let mut client = stage.connect().await;
     client.write_all(b"GET /function/outer HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    arrives.recv().await.unwrap();
+    outer.arrives().await;
     stage.stopper.stop();
     let address = stage.address;
     eventually("the gateway takes no more clients", async || TcpStream::connect(address).await.is_err()).await;
-    release.send(true).unwrap();
+    outer.release();
     let mut answer = Vec::new();
     tokio::time::timeout(PATIENCE, client.read_to_end(&mut answer)).await.unwrap().unwrap();
     assert_eq!(Answer::read(&answer).body, "f said fine");

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use wire::FunctionName;
 use wire::function::FunctionDeployment;
@@ -199,6 +200,26 @@ impl Function {
         Self { address, arrived: Arc::default(), _connections: tasks }
     }
 
+    /// Its calls say that they have come, and once they are released are answered with what `answer` gives.
+    pub(crate) async fn held<F>(answer: impl Fn() -> F + Clone + Send + 'static) -> Held
+    where
+        F: Future<Output = String> + Send + 'static,
+    {
+        let (arrived, arrives) = mpsc::channel::<()>(1);
+        let (release, released) = watch::channel(false);
+        let function = Self::scripted(move |mut stream| {
+            let (arrived, mut released, answer) = (arrived.clone(), released.clone(), answer.clone());
+            async move {
+                read_request(&mut stream).await.unwrap();
+                arrived.send(()).await.unwrap();
+                released.wait_for(|released| *released).await.unwrap();
+                stream.write_all(ok(&answer().await).as_bytes()).await.unwrap();
+            }
+        })
+        .await;
+        Held { function, arrives, release }
+    }
+
     pub(crate) fn only(&self) -> Arrived {
         let arrived = self.arrived.lock().unwrap();
         assert_eq!(arrived.len(), 1, "{arrived:?}");
@@ -207,6 +228,29 @@ impl Function {
 
     pub(crate) fn count(&self) -> usize {
         self.arrived.lock().unwrap().len()
+    }
+}
+
+/// A function whose calls wait.
+pub(crate) struct Held {
+    function: Function,
+    arrives: mpsc::Receiver<()>,
+    release: watch::Sender<bool>,
+}
+
+impl Held {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.function.address
+    }
+
+    /// Waits for a call.
+    pub(crate) async fn arrives(&mut self) {
+        self.arrives.recv().await.unwrap();
+    }
+
+    /// Lets all calls go on.
+    pub(crate) fn release(&self) {
+        self.release.send(true).unwrap();
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a gateway stops, and what its listeners serve.
 
-use crate::stage::{Answer, Function, PATIENCE, Stage, build, ok, raw, read_request};
+use crate::stage::{Answer, Function, PATIENCE, Stage, build, raw};
 use gateway::Config;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,34 +12,22 @@ async fn a_running_call_ends_and_may_call_other_functions_for_that() {
     let (gateway, provider) = build(config, None);
     let inner = gateway.functions_address();
     assert_ne!(inner, gateway.address());
-    let (arrived, mut arrives) = tokio::sync::mpsc::channel::<()>(1);
-    let (release, released) = tokio::sync::watch::channel(false);
-    let outer = Function::scripted(move |mut stream| {
-        let (arrived, mut released) = (arrived.clone(), released.clone());
-        async move {
-            read_request(&mut stream).await.unwrap();
-            arrived.send(()).await.unwrap();
-            released.wait_for(|released| *released).await.unwrap();
-            let get = b"GET /function/other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-            let other = raw(inner, get).await;
-            stream.write_all(ok(&format!("other said {}", other.body)).as_bytes()).await.unwrap();
-        }
-    })
-    .await;
+    let get = b"GET /function/other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let mut outer = Function::held(move || async move { format!("other said {}", raw(inner, get).await.body) }).await;
     let other = Function::ok().await;
     let stage = Stage::run(gateway, provider).await;
-    stage.function("f", outer.address).await;
+    stage.function("f", outer.address()).await;
     stage.function("other", other.address).await;
     let mut client = stage.connect().await;
     client.write_all(b"GET /function/f HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    arrives.recv().await.unwrap();
+    outer.arrives().await;
     stage.stopper.stop();
     let address = stage.address;
     crate::stage::eventually("the gateway takes no more clients", async || {
         tokio::net::TcpStream::connect(address).await.is_err()
     })
     .await;
-    release.send(true).unwrap();
+    outer.release();
     let mut answer = Vec::new();
     tokio::time::timeout(PATIENCE, client.read_to_end(&mut answer)).await.unwrap().unwrap();
     assert_eq!(Answer::read(&answer).body, "other said fine");
