@@ -5,6 +5,9 @@ use std::fs;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+/// What the sandbox's helpers are called.
+const HELPER: &[u8] = b"crema-sandbox";
+
 /// A child that is killed when this goes.
 #[derive(Debug)]
 pub(crate) struct Process(Child);
@@ -56,12 +59,14 @@ pub(crate) fn memory_kib(pid: u32, name: &str) -> anyhow::Result<u64> {
     kib.with_context(|| format!("{name} in /proc/{pid}/smaps_rollup"))
 }
 
-/// The children of a process.
+/// The functions' processes of a platform: its children without the sandbox's helper that it keeps ready.
 pub(crate) fn children(pid: u32) -> anyhow::Result<Vec<u32>> {
     let mut children = Vec::new();
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let listed = fs::read_to_string(task?.path().join("children"))?;
-        children.extend(listed.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        let listed = listed.split_whitespace().filter_map(|child| child.parse::<u32>().ok());
+        let is_helper = |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(HELPER));
+        children.extend(listed.filter(|pid| !is_helper(pid)));
     }
     Ok(children)
 }

@@ -26,24 +26,22 @@ use crate::upkeep::in_mebibytes;
 use async_trait::async_trait;
 use born::Born;
 use confined::{Confined, Replica};
-use helper::Helper;
+use helper::{Helper, Helpers};
 use provider::{Address, Door};
 use running::Process;
 use sandbox::cgroup::Cgroup;
 use sandbox::{Level, Spec};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use wire::annotation;
 
-/// Tries to start a file that someone still has open for writing: a process being forked elsewhere holds what is
-/// being unpacked for a moment.
-const BUSY_TRIES: u32 = 50;
-const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// How long a replica may take to end after its last call.
 const ENDING: Duration = Duration::from_secs(1);
+/// Between two tries to remove what an earlier run has left.
+const CLEARING_PAUSE: Duration = Duration::from_millis(5);
 
 /// Runs replicas as processes.
 pub(crate) struct ProcessRuntime {
@@ -55,6 +53,7 @@ pub(crate) struct ProcessRuntime {
     logs: Arc<Logs>,
     reader: Arc<Reader>,
     spawner: Arc<Spawner>,
+    helpers: Arc<Helpers>,
 }
 
 /// What is told before anything runs.
@@ -135,7 +134,8 @@ impl ProcessRuntime {
     ) -> io::Result<Self> {
         let data = Data::new(&config.data);
         let (reader, spawner) = (Arc::new(Reader::new()?), Arc::new(Spawner::new()?));
-        Ok(Self { config, surroundings, images, secrets, data, logs, reader, spawner })
+        let helpers = Arc::new(Helpers::new(&config.isolation, Arc::clone(&spawner)));
+        Ok(Self { config, surroundings, images, secrets, data, logs, reader, spawner, helpers })
     }
 
     /// The longest socket path there will be.
@@ -248,27 +248,12 @@ impl ProcessRuntime {
         given.map_or(self.config.stop_grace, |time| (time + ENDING).min(self.config.stop_grace_most))
     }
 
-    async fn spawn(&self, mut command: Command) -> io::Result<Child> {
-        for _ in 0..BUSY_TRIES {
-            let (same, child) = self.spawner.spawn(command).await;
-            match child {
-                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => command = same,
-                child => return child,
-            }
-            tokio::time::sleep(BUSY_PAUSE).await;
-        }
-        Err(io::ErrorKind::ExecutableFileBusy.into())
-    }
-
     /// A helper, where functions are confined.
     async fn helper(&self) -> Result<Option<Helper>, StartError> {
         if self.isolation().level() == Level::None {
             return Ok(None);
         }
-        let failed = |error| StartError::new("start its helper", error);
-        let (command, control) = self.isolation().launcher.command().map_err(failed)?;
-        let process = self.spawn(command).await.map_err(failed)?;
-        Ok(Some(Helper::new(process, control)))
+        self.helpers.take().await.map(Some).map_err(|error| StartError::new("start its helper", error))
     }
 
     async fn bear(&self, how: How, helper: Option<Helper>) -> Result<Born, StartError> {
@@ -277,7 +262,7 @@ impl ProcessRuntime {
                 command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
                 spawner::bind_to_parent(&mut command);
                 let program = PathBuf::from(command.get_program());
-                let child = self.spawn(command).await;
+                let child = self.spawner.spawn(command).await;
                 child.map(Born::plain).map_err(|error| StartError::new(format!("run {}", program.display()), error))
             }
             How::Confined { spec, egress } => {
@@ -299,6 +284,11 @@ impl ProcessRuntime {
         }
     }
 
+    /// Whether a replica and what it starts are in a namespace of processes.
+    fn has_own_processes(&self) -> bool {
+        self.isolation().level() >= Level::Userns
+    }
+
     fn isolation(&self) -> &Isolation {
         &self.config.isolation
     }
@@ -315,7 +305,7 @@ impl ProcessRuntime {
             dir: dir.clone(),
             address,
             cgroup,
-            ready_path: order.desired.deployment.annotations.get(annotation::READY_PATH).cloned(),
+            has_own_processes: self.has_own_processes(),
             grace,
             secrets: Arc::clone(&self.secrets),
             log: self.logs.of(&order.name),
@@ -354,7 +344,7 @@ impl Runtime for Processes {
             if cleared.unwrap_or(true) || begun.elapsed() > ENDING {
                 break;
             }
-            tokio::time::sleep(BUSY_PAUSE).await;
+            tokio::time::sleep(CLEARING_PAUSE).await;
         }
     }
 
@@ -363,11 +353,17 @@ impl Runtime for Processes {
         match self.0.run(order, &dir).await {
             Ok(process) => Ok(Arc::new(process)),
             Err(error) => {
-                survivors::sweep(&dir.0).await;
+                if !self.0.has_own_processes() {
+                    survivors::sweep(&dir.0).await;
+                }
                 dir.remove(&self.0.secrets);
                 Err(error)
             }
         }
+    }
+
+    async fn close(&self) {
+        self.0.helpers.close().await;
     }
 }
 

@@ -329,6 +329,7 @@ impl Reconciler {
             self.note(event);
         }
         self.live.keys().for_each(|name| self.state.see(name, None));
+        self.runtime.close().await;
     }
 }
 

@@ -92,7 +92,7 @@ async fn run(
     tokio::select! {
         how = running.ended() => return format!("{how}{}", expected(&running.address())).into(),
         () = ordered(end) => return finish(running, settle, end).await.into(),
-        () = running.ready_by(&probes.ready) => tell(None),
+        () = running.ready(&probes.ready) => tell(None),
         () = sleep(start_timeout) => {
             running.kill();
             let how = running.ended().await;

@@ -3,7 +3,7 @@
 //! Two implementations: processes, and in tests one that does what a script says.
 
 use crate::desired::Desired;
-use crate::readiness::{self, Probe};
+use crate::readiness::Probe;
 use async_trait::async_trait;
 use provider::Address;
 use std::fmt;
@@ -30,6 +30,9 @@ pub(crate) trait Runtime: Send + Sync + 'static {
 
     /// Starts a replica. It need not be ready when this returns.
     async fn start(&self, order: &Order) -> Result<Arc<dyn Running>, StartError>;
+
+    /// Ends what is kept ready for starts; nothing is started any more.
+    async fn close(&self);
 }
 
 /// A replica that runs. When it is dropped, it is ended.
@@ -38,16 +41,9 @@ pub(crate) trait Running: Send + Sync + 'static {
     /// Where it listens.
     fn address(&self) -> Address;
 
-    /// Waits until it can be called. Waits for ever when that never comes: [`Running::ended`] and time tell more.
-    async fn ready(&self);
-
-    /// The same, asked as the function's annotations say.
-    async fn ready_by(&self, probe: &Probe) {
-        if *probe == Probe::default() {
-            return self.ready().await;
-        }
-        readiness::until_ready(&self.address(), probe).await;
-    }
+    /// Waits until it can be called, asked as the probe says. Waits for ever when that never comes: [`Running::ended`]
+    /// and time tell more.
+    async fn ready(&self, probe: &Probe);
 
     /// Waits until it has ended and nothing of it is left; gives how, in words.
     async fn ended(&self) -> String;

@@ -10,7 +10,13 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// Tries to start a file that someone still has open for writing: a process being forked elsewhere holds what is
+/// being unpacked for a moment.
+const BUSY_TRIES: u32 = 50;
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 struct Job {
     command: Command,
@@ -36,8 +42,21 @@ impl Spawner {
         Ok(Self(sender))
     }
 
-    /// Starts a process in a group of its own that dies with this process. The command comes back for another try.
-    pub(crate) async fn spawn(&self, command: Command) -> (Command, io::Result<Child>) {
+    /// Starts a process in a group of its own that dies with this process.
+    pub(crate) async fn spawn(&self, mut command: Command) -> io::Result<Child> {
+        for _ in 0..BUSY_TRIES {
+            let (same, child) = self.try_spawn(command).await;
+            match child {
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => command = same,
+                child => return child,
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
+        }
+        Err(io::ErrorKind::ExecutableFileBusy.into())
+    }
+
+    /// The command comes back for another try.
+    async fn try_spawn(&self, command: Command) -> (Command, io::Result<Child>) {
         let (reply, answer) = oneshot::channel();
         match self.0.send(Job { command, reply }) {
             Ok(()) => answer.await.unwrap_or_else(|_| (Command::new(""), Err(gone()))),

@@ -16,9 +16,9 @@ mod user;
 use crate::exchange::{self, Failure, Go, Reply, Step};
 use crate::{Level, Network, Spec};
 use mounts::Sources;
+use network::Ahead;
 use rustix::fs::Mode;
 use rustix::process::{Signal, set_parent_process_death_signal};
-use rustix::thread::UnshareFlags;
 use std::fs::File;
 use std::io;
 use std::net::TcpListener;
@@ -29,19 +29,22 @@ use sys::Forked;
 
 /// The name the helper is started under.
 pub const NAME: &str = "crema-sandbox";
+/// The word for one that is to make a network before it is told what for.
+pub(crate) const NETWORK_AHEAD: &str = "network";
 
 /// Works as the helper if this process was started as one; to be called first of all in `main`.
 ///
 /// Where the answer is a code, `main` returns it and does nothing else.
 #[must_use]
 pub fn intercept() -> Option<ExitCode> {
-    let name = std::env::args_os().next()?;
-    if name != NAME {
+    let mut words = std::env::args_os();
+    if words.next()? != NAME {
         return None;
     }
+    let is_ahead = words.next().is_some_and(|word| word == NETWORK_AHEAD);
     // Whom to tell of an error is what failed.
     let Ok(platform) = take_platform() else { return Some(ExitCode::FAILURE) };
-    match run(&platform) {
+    match run(&platform, is_ahead) {
         Ok(agent) => {
             // Its end tells the platform that there is nothing more to hear.
             drop(platform);
@@ -70,10 +73,11 @@ fn tell(platform: &OwnedFd, failure: Failure) {
     exchange::send_reply(platform, &Reply::Failed(failure), &[]).unwrap_or_default();
 }
 
-fn run(platform: &OwnedFd) -> Result<Option<AgentParts>, Failure> {
+fn run(platform: &OwnedFd, is_ahead: bool) -> Result<Option<AgentParts>, Failure> {
     die_with_platform(platform)?;
+    let ahead = if is_ahead { Ahead::make()? } else { None };
     match exchange::receive_spec(platform).step("read what to start")? {
-        Some((go, spec)) => start(platform, &spec, go),
+        Some((go, spec)) => start(platform, &spec, go, ahead),
         None => Ok(None),
     }
 }
@@ -103,12 +107,12 @@ struct Outside {
     agent: Option<UnixListener>,
 }
 
-fn start(platform: &OwnedFd, spec: &Spec, go: Go) -> Result<Option<AgentParts>, Failure> {
+fn start(platform: &OwnedFd, spec: &Spec, go: Go, ahead: Option<Ahead>) -> Result<Option<AgentParts>, Failure> {
     sys::close_on_exec_from(3).step("close what was inherited")?;
     // What is made for the function is for it to use, and it begins as programs expect, whatever the platform has.
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let groups = open_groups(spec)?;
-    let outside = prepare(platform, spec)?;
+    let outside = prepare(platform, spec, ahead)?;
     let (gate, opener) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;
     let namespaces = match spec.level {
         Level::None | Level::Process => 0,
@@ -151,8 +155,9 @@ fn open_groups(spec: &Spec) -> Result<Vec<File>, Failure> {
 }
 
 /// Makes what belongs outside, and becomes whoever may make the rest.
-fn prepare(platform: &OwnedFd, spec: &Spec) -> Result<Outside, Failure> {
+fn prepare(platform: &OwnedFd, spec: &Spec, ahead: Option<Ahead>) -> Result<Outside, Failure> {
     let mut outside = Outside { sources: None, listeners: Vec::new(), agent: None };
+    let ahead = ahead.map(|ahead| ahead.fit(spec)).transpose()?.flatten();
     if spec.level < Level::Userns {
         return Ok(outside);
     }
@@ -167,8 +172,10 @@ fn prepare(platform: &OwnedFd, spec: &Spec) -> Result<Outside, Failure> {
         user::enter_namespace(platform, spec, is_root)?;
     }
     if let Network::Own { listen, .. } = &spec.network {
-        sys::unshare(UnshareFlags::NEWNET).step("unshare the network namespace")?;
-        outside.listeners = network::set_up(listen)?;
+        if ahead.is_none() {
+            network::make()?;
+        }
+        outside.listeners = network::listen_on(listen)?;
     }
     Ok(outside)
 }

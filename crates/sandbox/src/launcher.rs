@@ -2,7 +2,7 @@
 
 use crate::agent::Agent;
 use crate::exchange::{self, Failure, Go, Reply};
-use crate::{Network, Spec, helper};
+use crate::{Level, Network, Spec, helper};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 use std::io;
@@ -101,9 +101,20 @@ impl Launcher {
     /// the function. The command must be dropped before [`Control::start`]: it holds an end of the socket. It needs
     /// nothing done between fork and exec, which would make the fork slower.
     pub fn command(&self) -> io::Result<(Command, Control)> {
+        self.command_with(None)
+    }
+
+    /// The same for a helper that is started ahead of need, for functions at a level: it makes ahead what does not
+    /// depend on the function.
+    pub fn command_ahead(&self, level: Level) -> io::Result<(Command, Control)> {
+        // Below, a network belongs to the function's user namespace.
+        self.command_with((level == Level::Full).then_some(helper::NETWORK_AHEAD))
+    }
+
+    fn command_with(&self, ahead: Option<&str>) -> io::Result<(Command, Control)> {
         let (ours, theirs) = exchange::pair()?;
         let mut command = Command::new(&self.program);
-        command.arg0(helper::NAME).env_clear().process_group(0);
+        command.arg0(helper::NAME).args(ahead).env_clear().process_group(0);
         command.stdin(Stdio::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok((command, Control(ours)))
     }
@@ -144,7 +155,7 @@ impl Control {
         };
         let (stdout, stderr) = (helper.stdout.take(), helper.stderr.take());
         let agent = match &spec.network {
-            Network::Own { agent: Some(_), .. } if spec.level >= crate::Level::Userns => Some(Agent(helper)),
+            Network::Own { agent: Some(_), .. } if spec.level >= Level::Userns => Some(Agent(helper)),
             _ => {
                 reap_helper(helper).await?;
                 None

@@ -38,7 +38,8 @@ pub(super) struct Parts {
     pub(super) dir: ReplicaDir,
     pub(super) address: Address,
     pub(super) cgroup: Option<Cgroup>,
-    pub(super) ready_path: Option<String>,
+    /// Whether all that it starts is in a namespace of processes, which ends with it.
+    pub(super) has_own_processes: bool,
     pub(super) grace: Duration,
     pub(super) secrets: Arc<Secrets>,
     pub(super) log: Arc<FunctionLog>,
@@ -53,7 +54,6 @@ pub(super) struct Process {
     group: Arc<Group>,
     address: Address,
     cgroup: Option<Cgroup>,
-    probe: Probe,
     grace: Duration,
     ended: watch::Receiver<Option<String>>,
     /// Goes on after a drop, which makes it end.
@@ -90,7 +90,6 @@ impl Process {
                 Ok(Self {
                     address: parts.address.clone(),
                     cgroup: parts.cgroup.clone(),
-                    probe: Probe { path: parts.ready_path.as_deref().and_then(path), ..Probe::default() },
                     grace: parts.grace,
                     ended,
                     _watcher: tokio::spawn(until_gone(born, Arc::clone(&group), ends, output, parts, sender)),
@@ -141,7 +140,9 @@ async fn until_gone(
     // Whatever else is in its network and its group goes with it.
     drop(born);
     remove_cgroup(parts.cgroup.as_ref()).await;
-    survivors::sweep(&parts.dir.0).await;
+    if !parts.has_own_processes {
+        survivors::sweep(&parts.dir.0).await;
+    }
     let drained = async {
         for pipe in &mut output {
             pipe.at_end().await;
@@ -161,8 +162,8 @@ impl Running for Process {
         self.address.clone()
     }
 
-    async fn ready(&self) {
-        readiness::until_ready(&self.address, &self.probe).await;
+    async fn ready(&self, probe: &Probe) {
+        readiness::until_ready(&self.address, probe).await;
     }
 
     async fn ended(&self) -> String {
@@ -228,15 +229,6 @@ pub(super) async fn remove_cgroup(cgroup: Option<&Cgroup>) {
                 return;
             }
         }
-    }
-}
-
-/// The path to ask for readiness, when it is not the usual one.
-fn path(annotation: &str) -> Option<String> {
-    match annotation.trim() {
-        "" => None,
-        path if path.starts_with('/') => Some(path.to_owned()),
-        path => Some(format!("/{path}")),
     }
 }
 

@@ -66,6 +66,8 @@ impl Runtime for Stage {
         let address = PathBuf::from(&order.id);
         Ok(Arc::new(Player { generation, part, stage: Arc::clone(&self.0), ended, address }))
     }
+
+    async fn close(&self) {}
 }
 
 #[async_trait]
@@ -74,14 +76,10 @@ impl Running for Player {
         Address::Unix(self.address.clone())
     }
 
-    async fn ready(&self) {
+    async fn ready(&self, _: &Probe) {
         if self.part.never_ready || self.part.ends_at_once {
             std::future::pending::<()>().await;
         }
-    }
-
-    async fn ready_by(&self, _: &Probe) {
-        self.ready().await;
     }
 
     async fn ended(&self) -> String {

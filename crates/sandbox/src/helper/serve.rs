@@ -17,14 +17,10 @@ const MOST_CALLERS: usize = 64;
 /// Gives up what the agent does not need: all but sockets and what memory takes.
 pub(super) fn confine() -> io::Result<()> {
     sys::set_dumpable(false)?;
-    let inet = |family: i32| {
-        let is = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, family as u64)?;
-        SeccompRule::new(vec![is])
-    };
     let plain = CALLS.iter().map(|call| (*call, Vec::new()));
     let filter = || -> Result<BpfProgram, BackendError> {
-        let sockets = vec![inet(libc::AF_INET)?, inet(libc::AF_INET6)?];
-        let rules = plain.chain([(libc::SYS_socket, sockets)]).collect();
+        let inet = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::AF_INET as u64)?;
+        let rules = plain.chain([(libc::SYS_socket, vec![SeccompRule::new(vec![inet])?])]).collect();
         let (others, these) = (SeccompAction::Errno(libc::EPERM as u32), SeccompAction::Allow);
         SeccompFilter::new(rules, others, these, std::env::consts::ARCH.try_into()?)?.try_into()
     };
@@ -86,9 +82,8 @@ fn answer(caller: &OwnedFd) -> rustix::io::Result<()> {
         return Err(rustix::io::Errno::PIPE);
     }
     for byte in &bytes[..count] {
-        let family = if *byte == crate::agent::SIX { AddressFamily::INET6 } else { AddressFamily::INET };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
         crate::exchange::send(caller, &[*byte], &[socket.as_fd()])?;
     }
     Ok(())

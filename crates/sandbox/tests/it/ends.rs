@@ -1,13 +1,42 @@
 //! Whoever dies when: nothing is left.
 
 use crate::room::{Room, launcher, levels, start};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
-use sandbox::{Level, Network, StartError, reap};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
+use sandbox::{Level, Network, Spec, StartError, reap};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A program that has a child in its group, and a number that stands in the command lines of both and of nothing else.
+fn with_child(room: &Room, level: Level, test: u32) -> (Spec, String) {
+    let number = format!("{}{test}", std::process::id());
+    (room.script(level, &format!("busybox sleep {number} & busybox sleep {number}")), number)
+}
+
+/// Waits until no process has the number in its command line.
+async fn is_gone(level: Level, number: &str) {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        let pids =
+            std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+        let command = |pid: String| std::fs::read(format!("/proc/{pid}/cmdline")).ok();
+        let commands = pids.filter_map(command).map(|command| String::from_utf8_lossy(&command).replace('\0', " "));
+        let left: Vec<String> = commands.filter(|command| command.contains(number)).collect();
+        if left.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < patience, "{level}: left: {left:?}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Ends a process with its group, as the platform does.
+async fn end(pid: Pid) {
+    kill_process_group(pid, Signal::KILL).unwrap();
+    tokio::task::spawn_blocking(move || reap(pid)).await.unwrap().unwrap();
+}
 
 #[tokio::test]
 async fn a_function_dies_with_the_thread_it_was_forked_from() {
@@ -49,7 +78,7 @@ async fn a_function_dies_with_the_thread_it_was_forked_from() {
 async fn a_helper_that_is_killed_at_any_moment_leaves_nothing() {
     let Some(room) = Room::new("a_helper_that_is_killed_at_any_moment_leaves_nothing") else { return };
     for level in levels(Level::Process) {
-        let spec = room.script(level, "exec busybox sleep 1000");
+        let (spec, number) = with_child(&room, level, 1);
         let mut outcomes = [0, 0];
         for step in 0..60 {
             let (mut command, control) = launcher().command().unwrap();
@@ -68,14 +97,14 @@ async fn a_helper_that_is_killed_at_any_moment_leaves_nothing() {
             match outcome {
                 Ok(started) => {
                     outcomes[0] += 1;
-                    kill_process(started.pid, Signal::KILL).unwrap();
-                    tokio::task::spawn_blocking(move || reap(started.pid)).await.unwrap().unwrap();
+                    end(started.pid).await;
                 }
                 Err(StartError::Late(within)) => panic!("{level}: not noticed within {within:?}"),
                 Err(_) => outcomes[1] += 1,
             }
         }
         assert!(outcomes[1] > 0, "{level}: none was killed in time");
+        is_gone(level, &number).await;
     }
 }
 
@@ -83,15 +112,15 @@ async fn a_helper_that_is_killed_at_any_moment_leaves_nothing() {
 async fn a_start_that_is_given_up_leaves_nothing() {
     let Some(room) = Room::new("a_start_that_is_given_up_leaves_nothing") else { return };
     for level in levels(Level::Process) {
-        let spec = room.script(level, "exec busybox sleep 1000");
+        let (spec, number) = with_child(&room, level, 2);
         for step in 0..30 {
             // Ends in time only if it is quick; where not, it is dropped half-way.
             let given_up = tokio::time::timeout(Duration::from_micros(step * 200), start(&spec)).await;
             if let Ok(Ok(started)) = given_up {
-                kill_process(started.pid, Signal::KILL).unwrap();
-                tokio::task::spawn_blocking(move || reap(started.pid)).await.unwrap().unwrap();
+                end(started.pid).await;
             }
         }
+        is_gone(level, &number).await;
     }
 }
 

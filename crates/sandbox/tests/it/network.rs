@@ -1,10 +1,11 @@
 //! A network of its own, and the two ways into it.
 
-use crate::room::{Room, finish, levels, start};
-use sandbox::{Level, Network, agent};
+use crate::room::{Answers, Room, finish, levels, start, start_ahead};
+use sandbox::{Level, Network};
 use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::UdpSocket;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 
 #[tokio::test]
 async fn what_it_calls_inside_reaches_the_platforms_socket() {
@@ -44,15 +45,11 @@ async fn its_agent_hands_out_sockets_until_it_ends() {
             assert!(status.contains(line), "{level}: {line}: {status}");
         }
         let served = loop {
-            let socket = agent::connect_socket_async(&path).await.unwrap();
-            let again = agent::connect_socket(&path).unwrap();
-            drop(again);
-            // It does not block, as the platform wants it; here it is to.
-            rustix::io::ioctl_fionbio(&socket, false).unwrap();
-            let address: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
-            if rustix::net::connect(&socket, &address).is_ok() {
+            // Nobody listens on this one; the agent goes on.
+            assert!(forward::connect_inside(&path, 81).await.is_err(), "{level}");
+            if let Ok(mut stream) = forward::connect_inside(&path, 80).await {
                 let mut text = String::new();
-                TcpStream::from(socket).read_to_string(&mut text).unwrap();
+                stream.read_to_string(&mut text).await.unwrap();
                 break text;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -67,7 +64,7 @@ async fn its_agent_hands_out_sockets_until_it_ends() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         drop(kept);
-        assert!(agent::connect_socket(&path).is_err(), "{level}");
+        assert!(forward::connect_inside(&path, 80).await.is_err(), "{level}");
         std::fs::remove_file(&path).unwrap();
     }
 }
@@ -82,6 +79,28 @@ async fn the_machines_network_is_had_by_name_only() {
         spec.network = Network::Host;
         let answers = crate::room::run(&spec).await.answers(level);
         assert_eq!(answers.get("tcp"), "ok connected", "{level}");
+    }
+}
+
+#[tokio::test]
+async fn a_network_made_ahead_is_its_own_or_is_left() {
+    let Some(room) = Room::new("a_network_made_ahead_is_its_own_or_is_left") else { return };
+    let service = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let word = format!("tcp={}", service.local_addr().unwrap());
+    for level in levels(Level::Process) {
+        let mut spec = room.prober(level, &[&word, "link=/proc/self/ns/net"]);
+        for network in [Network::Own { listen: vec!["127.0.0.1:80".parse().unwrap()], agent: None }, Network::Host] {
+            spec.network = network;
+            let answers = async |ahead| {
+                let started = if ahead { start_ahead(&spec).await } else { start(&spec).await };
+                finish(started.unwrap()).await.answers(level)
+            };
+            let (ahead, usual) = (answers(true).await, answers(false).await);
+            assert_eq!(ahead.get("tcp"), usual.get("tcp"), "{level}: {:?}", spec.network);
+            let outside = std::fs::read_link("/proc/self/ns/net").unwrap();
+            let is_outside = |answers: &Answers| answers.get("link") == format!("ok {}", outside.display());
+            assert_eq!(is_outside(&ahead), is_outside(&usual), "{level}: {:?}", spec.network);
+        }
     }
 }
 

@@ -154,6 +154,14 @@ pub(crate) async fn start(spec: &Spec) -> Result<Started, StartError> {
     control.start(helper, spec).await
 }
 
+/// The same with a helper that was started ahead.
+pub(crate) async fn start_ahead(spec: &Spec) -> Result<Started, StartError> {
+    let (mut command, control) = launcher().command_ahead(spec.level).unwrap();
+    let helper = command.spawn().unwrap();
+    drop(command);
+    control.start(helper, spec).await
+}
+
 pub(crate) async fn run(spec: &Spec) -> Ended {
     finish(start(spec).await.unwrap()).await
 }
