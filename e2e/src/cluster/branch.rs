@@ -16,6 +16,8 @@ pub const SECRET: &str = "shop-key";
 pub struct Branch {
     /// Its namespace.
     pub namespace: String,
+    /// Whether orders come in by a topic too.
+    pub has_machines: bool,
     gateway: String,
     http: Http,
 }
@@ -24,11 +26,16 @@ impl Branch {
     /// The one in a namespace, behind a gateway.
     #[must_use]
     pub fn new(namespace: &str, gateway: &str) -> Self {
-        Self { namespace: namespace.to_owned(), gateway: gateway.to_owned(), http: Http::default() }
+        Self { namespace: namespace.to_owned(), has_machines: true, gateway: gateway.to_owned(), http: Http::default() }
     }
 
-    /// What `stack.yml` says of the functions, with the images that are loaded, and topics of this branch's own; orders
-    /// come in by a topic too.
+    /// The one that Fleet's bundles make, of a store that is called as its namespace.
+    #[must_use]
+    pub fn of_fleet(self) -> Self {
+        Self { has_machines: false, ..self }
+    }
+
+    /// What `stack.yml` says of the functions, with the images that are loaded, and the topics of a store of its own.
     #[must_use]
     pub fn deployments(&self) -> Vec<FunctionDeployment> {
         let stack = Stack::read(&root().join("stack.yml"), variable).unwrap();
@@ -37,8 +44,11 @@ impl Branch {
             deployment.image = image(&deployment.service);
             deployment.namespace.clone_from(&self.namespace);
             match deployment.service.as_str() {
-                "fridge-temp" => drop(deployment.annotations.insert("topic".to_owned(), self.topic())),
-                "order" => {
+                "fridge-temp" => {
+                    let topics = format!("{0},/{0}", self.topic());
+                    deployment.annotations.insert("topic".to_owned(), topics);
+                }
+                "order" if self.has_machines => {
                     deployment.annotations.entry("topic".to_owned()).and_modify(|topic| {
                         *topic = format!("{topic},{}", self.orders_topic());
                     });
@@ -52,13 +62,13 @@ impl Branch {
     /// Where this branch's fridges report.
     #[must_use]
     pub fn topic(&self) -> String {
-        format!("store-{}/fridge/temp", self.namespace)
+        format!("store{}/fridge/temp", self.namespace)
     }
 
     /// Where this branch's machines order.
     #[must_use]
     pub fn orders_topic(&self) -> String {
-        format!("store-{}/orders", self.namespace)
+        format!("store{}/orders", self.namespace)
     }
 
     /// The secret as an object.

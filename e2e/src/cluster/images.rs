@@ -12,7 +12,7 @@ use tempfile::TempDir;
 pub const REGISTRY: &str = "docker.io/crema";
 /// The image of a function that does what its environment says, without its version.
 pub const ACTOR_IMAGE: &str = "docker.io/crema-e2e/actor";
-/// Another name for it, of the recordings of faas-cli.
+/// Other names for it, of the recordings of faas-cli.
 const RECORDED: [&str; 4] = ["owner/hello:0.1.0", "owner/hello:0.2.0", "owner/staged:0.2.0", "owner/sleeper:0.1.0"];
 /// A folder with the archives, already built.
 const ENV_IMAGES: &str = "CREMA_E2E_IMAGES";

@@ -41,6 +41,8 @@ fn values() -> Value {
         "clusterRole": true,
         "image": {"tag": tag(), "pullPolicy": "IfNotPresent"},
         "base": {"generateSecrets": []},
+        // Of the whole cluster, where others may have theirs.
+        "priorityClass": {"name": "crema-e2e"},
         "queueWorker": {"initialRetryWait": "1s", "maxRetryWait": "5s", "maxRetryAttempts": 100},
         "functions": {"readinessProbe": {"periodSeconds": 1}},
     })

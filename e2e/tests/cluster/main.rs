@@ -6,10 +6,20 @@
 
 mod bad_input;
 mod bad_input_many;
+mod faas_cli;
 mod faults;
+mod fleet;
+#[path = "../faas_cli/judge.rs"]
+mod judge;
 mod machines;
 mod main_job;
 mod pairs;
+#[path = "../faas_cli/raw.rs"]
+mod raw;
+#[allow(dead_code, reason = "the replay in process compares bodies too")]
+#[path = "../faas_cli/recording.rs"]
+mod recording;
+mod replay;
 mod rollout;
 mod stage;
 
@@ -20,6 +30,7 @@ use stage::{leave, stage};
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
 
+const FAAS_CLI: Need = Need::Program("faas-cli", "install it from github.com/openfaas/faas-cli");
 const MOSQUITTO: Need = Need::Program("mosquitto_pub", "install mosquitto-clients");
 
 fn main() -> ExitCode {
@@ -47,7 +58,10 @@ fn trials(runtime: &'static Runtime) -> Vec<Trial> {
     trials![
         main_job::the_rest_api_deploys_a_shop_that_works [MOSQUITTO],
         main_job::kubectl_applies_a_shop_that_works [MOSQUITTO],
+        main_job::fleets_bundles_render_a_shop_that_works [MOSQUITTO],
         main_job::shops_of_several_namespaces_stay_separate [MOSQUITTO],
+        faas_cli::the_real_faas_cli_does_all_of_its_work [FAAS_CLI],
+        replay::recorded_requests_of_faas_cli_are_answered_as_it_needs_them [],
         rollout::updates_under_load_fail_no_call [],
         rollout::scaling_under_load_fails_no_call [],
         rollout::a_bad_image_leaves_the_old_version_serving_and_is_named [],

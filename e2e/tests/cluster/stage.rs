@@ -16,6 +16,8 @@ use wire::function::FunctionDeployment;
 
 /// The namespace of the shop that kubectl has applied.
 const KUBECTL: &str = "e2e-kubectl";
+/// The namespace of the shop that Fleet's bundles render.
+const FLEET: &str = "e2e-fleet";
 
 static STAGE: OnceCell<Option<Stage>> = OnceCell::const_new();
 
@@ -24,6 +26,7 @@ pub(crate) struct Stage {
     installed: Installed,
     rest: OnceCell<Branch>,
     kubectl: OnceCell<Branch>,
+    fleet: OnceCell<Branch>,
 }
 
 impl Deref for Stage {
@@ -38,7 +41,7 @@ impl Deref for Stage {
 pub(crate) async fn stage() -> &'static Stage {
     let install = || async {
         let installed = tokio::spawn(Installed::install()).await.ok()?;
-        Some(Stage { installed, rest: OnceCell::new(), kubectl: OnceCell::new() })
+        Some(Stage { installed, rest: OnceCell::new(), kubectl: OnceCell::new(), fleet: OnceCell::new() })
     };
     STAGE.get_or_init(install).await.as_ref().expect("the platform could not be installed; the first test says why")
 }
@@ -46,7 +49,7 @@ pub(crate) async fn stage() -> &'static Stage {
 /// Removes all that was installed.
 pub(crate) async fn leave() {
     if STAGE.get().is_some() && !is_kept() {
-        delete_namespaces(&[KUBECTL]).await;
+        delete_namespaces(&[KUBECTL, FLEET]).await;
         uninstall().await;
     }
 }
@@ -78,6 +81,23 @@ impl Stage {
                 apply(&list_of(deployments.iter().map(object))).await.unwrap();
                 for deployment in deployments {
                     is_ready(&deployment.service, KUBECTL).await;
+                }
+                self.opens(&branch).await;
+                branch
+            })
+            .await
+    }
+
+    /// The shop that Fleet's bundles render, in a namespace of its own.
+    pub(crate) async fn fleet(&self) -> &Branch {
+        self.fleet
+            .get_or_init(|| async {
+                let branch = self.branch(FLEET).of_fleet();
+                apply(&namespace(FLEET)).await.unwrap();
+                apply(&branch.secret()).await.unwrap();
+                crate::fleet::apply(FLEET).await;
+                for deployment in branch.deployments() {
+                    is_ready(&deployment.service, FLEET).await;
                 }
                 self.opens(&branch).await;
                 branch

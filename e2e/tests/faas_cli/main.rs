@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![allow(clippy::print_stderr, reason = "a replay says how much was replayed")]
 
+mod judge;
 mod peers;
 mod raw;
 mod real;
