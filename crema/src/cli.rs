@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::bundle_command::BundleCommand;
 use crate::image_command::ImageCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sandbox::Level;
@@ -23,6 +24,8 @@ pub enum Command {
     Up(Box<Up>),
     /// Build, list, import, export and remove the images functions run from
     Image(ImageCommand),
+    /// Carry images and manifests to K3s stores without a link: make, check, install, take back
+    Bundle(BundleCommand),
 }
 
 /// Arguments of `crema up`.

@@ -2,6 +2,7 @@
 //! command line around them.
 
 pub mod build;
+pub mod bundle_command;
 pub mod cli;
 pub mod credentials;
 pub mod image_command;
@@ -17,6 +18,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let ended = match cli.command {
         Command::Up(up) => up::run(*up),
         Command::Image(image) => image.run(),
+        Command::Bundle(bundle) => bundle.run(&mut std::io::stdout().lock()),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
