@@ -188,6 +188,7 @@ fn refused(kind: &str, error: Error) -> ApplyError {
             let why = status.message.chars().take(600).collect();
             Stalled::Refused { kind: kind.to_owned(), why }.into()
         }
+        500 => ApplyError::Wait(format!("Kubernetes cannot take the {kind} now: {}", status.message)),
         _ => error.into(),
     }
 }

@@ -129,13 +129,24 @@ impl Lease {
 
     /// Lets the next one have it at once.
     pub(crate) async fn release(&self, held: Held) {
-        let mut object = held.object;
+        let mut released = within(self.let_go(held.object)).await;
+        if matches!(&released, Err(Error::Api(status)) if status.is_conflict()) {
+            // A renewal that was given up came through.
+            released = match within(self.api.get_opt(LEASE)).await {
+                Ok(Some(now)) if self.holds(&now) => within(self.let_go(now)).await,
+                other => other.map(drop),
+            };
+        }
+        if let Err(error) = released {
+            tracing::debug!(%error, "The Lease was not given back; it runs out");
+        }
+    }
+
+    async fn let_go(&self, mut object: Object) -> Result<(), Error> {
         if let Some(spec) = object.spec.as_mut() {
             spec.holder_identity = Some(String::new());
         }
-        if let Err(error) = within(self.api.replace(LEASE, &PostParams::default(), &object)).await {
-            tracing::debug!(%error, "The Lease was not given back; it runs out");
-        }
+        self.api.replace(LEASE, &PostParams::default(), &object).await.map(drop)
     }
 
     fn holds(&self, object: &Object) -> bool {

@@ -70,8 +70,14 @@ pub struct Objects {
 /// The replicas a Function asks for.
 #[must_use]
 pub fn replicas(function: &Function) -> i32 {
-    let least = || function.spec.labels.as_ref()?.get(wire::label::SCALE_MIN)?.trim().parse().ok();
-    function.spec.replicas.unwrap_or_else(|| least().filter(|&least| least > 0).unwrap_or(1)).max(0)
+    function.spec.replicas.unwrap_or_else(|| least(function)).max(0)
+}
+
+/// The fewest replicas of a Function that is not at zero: its label, or one.
+#[must_use]
+pub fn least(function: &Function) -> i32 {
+    let label = || function.spec.labels.as_ref()?.get(wire::label::SCALE_MIN)?.trim().parse().ok();
+    label().filter(|&least| least > 0).unwrap_or(1)
 }
 
 /// Puts the objects together.

@@ -72,13 +72,19 @@ impl Reconciler {
             tracing::debug!(function = %function.name_any(), namespace, "Its namespace is not one for functions");
             return Ok(Action::await_change());
         }
-        if self.former(&function).is_none() {
-            self.write(&function, &Outcome::Accepted, Seen::default()).await?;
+        let told = self.replicas(&function);
+        if function.spec.replicas != told {
+            tokio::try_join!(self.accept(&function), self.tell(&function, told))?;
+            // The change comes back by the watch.
+            return Ok(Action::await_change());
         }
         let (outcome, applied) = match self.make_true(&function).await {
             Ok(made) => made,
             Err(ApplyError::Ending) => return Ok(Action::requeue(SOON)),
-            Err(ApplyError::Api(error)) => return Err(error.into()),
+            Err(ApplyError::Api(error)) => {
+                self.accept(&function).await?;
+                return Err(error.into());
+            }
             Err(ApplyError::Wait(why)) => (Outcome::Waiting(why), None),
             Err(ApplyError::Stalled(stalled)) => (Outcome::Stalled(stalled), None),
         };
@@ -115,6 +121,43 @@ impl Reconciler {
     pub(crate) fn forget(&self, namespace: Option<&str>, name: &str) {
         let key = format!("{}/{name}", namespace.unwrap_or_default());
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    }
+
+    /// The first word about a Function of which nothing can be said yet: without one, Fleet would call it ready.
+    async fn accept(&self, function: &Function) -> Result<(), ReconcileError> {
+        if self.former(function).is_some() {
+            return Ok(());
+        }
+        self.write(function, &Outcome::Accepted, Seen::default()).await
+    }
+
+    /// The replicas a Function is to ask for: as many as it does, the least its label allows unless none, and where it
+    /// does not say, as many as run. Whoever replaces the whole object, as Fleet does to correct a drift, takes the number
+    /// away without meaning to; and without a number nothing can be scaled by its subresource.
+    fn replicas(&self, function: &Function) -> Option<i32> {
+        let reference = ObjectRef::new(&function.name_any()).within(&function.namespace().unwrap_or_default());
+        let runs = || {
+            let deployment = self.stores.deployments.get(&reference).filter(|deployment| owned(deployment, function));
+            deployment.and_then(|deployment| deployment.spec.as_ref()?.replicas)
+        };
+        let least = objects::least(function);
+        Some(match function.spec.replicas.or_else(runs) {
+            Some(0) => 0,
+            Some(asked) => asked.max(least),
+            None => least,
+        })
+    }
+
+    async fn tell(&self, function: &Function, replicas: Option<i32>) -> Result<(), ReconcileError> {
+        let api: Api<Function> = Api::namespaced(self.client.clone(), &function.namespace().unwrap_or_default());
+        let patch =
+            Patch::Merge(json!({ "metadata": { "uid": function.metadata.uid }, "spec": { "replicas": replicas } }));
+        match api.patch_scale(&function.name_any(), &PatchParams::apply(label::OPERATOR), &patch).await {
+            Ok(_) => Ok(()),
+            // It was deleted meanwhile.
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn make_true(&self, function: &Function) -> Result<(Outcome, Option<Deployment>), ApplyError> {

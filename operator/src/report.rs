@@ -4,7 +4,7 @@ use crate::status::condition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{self, Event, EventType, Recorder};
 use kube::{Client, Resource, ResourceExt};
-use kubernetes::condition::{READY, RECONCILING, STALLED};
+use kubernetes::condition::{READY, RECONCILING, REPLICAS_FAILING, STALLED};
 use kubernetes::{Function, FunctionState, label};
 
 const ACTION: &str = "Reconcile";
@@ -42,9 +42,9 @@ impl Reporter {
 /// Whether a condition says something new that a person wants to read later.
 fn worth(now: &Condition, before: Option<&Condition>) -> Option<EventType> {
     let same = before.is_some_and(|before| before.status == now.status && before.reason == now.reason);
-    if same || now.status != "True" || now.reason == "Accepted" {
+    // A roll-out that is on its way shows in the Deployment's own events.
+    if same || now.status != "True" || (now.type_ == RECONCILING && now.reason != REPLICAS_FAILING) {
         return None;
     }
-    let good = now.type_ == READY || now.reason == "RollingOut";
-    Some(if good { EventType::Normal } else { EventType::Warning })
+    Some(if now.type_ == READY { EventType::Normal } else { EventType::Warning })
 }
