@@ -4,8 +4,8 @@
 use kubernetes::label;
 use provider::check::{self, Checked, MAX_REPLICAS};
 use provider::{ProviderError, Result};
-use wire::annotation;
 use wire::function::{FunctionDeployment, TextMap};
+use wire::{annotation, quantity};
 
 /// All annotations of an object together, in bytes: the function's are on its pods too.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
@@ -27,6 +27,8 @@ pub(crate) fn deployment(mut deployment: FunctionDeployment) -> Result<(Checked,
     }
     labels(&deployment.labels)?;
     annotations(&deployment.annotations)?;
+    deployment.constraints.iter().try_for_each(|text| constraint(text))?;
+    resources(&deployment)?;
     replicas(&deployment, checked.at_least)?;
     checked.name.namespace().clone_into(&mut deployment.namespace);
     Ok((checked, deployment))
@@ -91,6 +93,37 @@ fn annotations(annotations: &TextMap) -> Result<()> {
     }
 }
 
+/// `label=value` of a node.
+fn constraint(text: &str) -> Result<()> {
+    let pair = text.split_once('=').map(|(key, value)| (key.trim(), value.trim_start_matches('=').trim()));
+    match pair {
+        Some((key, value)) if is_key(key) && (value.is_empty() || is_part(value)) => Ok(()),
+        _ => Err(ProviderError::Invalid(format!(
+            "constraint {:?}: give a node's label and its value, such as kubernetes.io/arch=arm64",
+            shortened(text)
+        ))),
+    }
+}
+
+/// Nothing may be set aside beyond what may be used.
+fn resources(deployment: &FunctionDeployment) -> Result<()> {
+    let (Some(limits), Some(requests)) = (&deployment.limits, &deployment.requests) else { return Ok(()) };
+    for (what, limit, request, read) in [
+        ("memory", &limits.memory, &requests.memory, quantity::memory as fn(&str) -> _),
+        ("cpu", &limits.cpu, &requests.cpu, quantity::cpu),
+    ] {
+        // What is empty is not set.
+        if let (Ok(most), Ok(asked)) = (read(limit), read(request))
+            && asked > most
+        {
+            return Err(ProviderError::Invalid(format!(
+                "requests.{what}: {request} is more than limits.{what} allows ({limit})"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Whether it is `name` or `domain/name`.
 pub(crate) fn is_key(key: &str) -> bool {
     match key.split_once('/') {
@@ -115,6 +148,7 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire::function::Resources;
 
     fn of(change: impl FnOnce(&mut FunctionDeployment)) -> Result<(Checked, FunctionDeployment)> {
         let mut wanted = FunctionDeployment {
@@ -140,6 +174,15 @@ mod tests {
             (of(|wanted| put(&mut wanted.labels, "team", &long)), "team"),
             (of(|wanted| put(&mut wanted.labels, "team", "-x")), "team"),
             (of(|wanted| put(&mut wanted.labels, label::FUNCTION, "other")), label::FUNCTION),
+            (of(|wanted| wanted.constraints.push("disk".to_owned())), "disk"),
+            (of(|wanted| wanted.constraints.push("node.hostname != a".to_owned())), "node.hostname"),
+            (
+                of(|wanted| {
+                    let memory = |text: &str| Some(Resources { memory: text.to_owned(), ..Resources::default() });
+                    (wanted.limits, wanted.requests) = (memory("64Mi"), memory("65Mi"));
+                }),
+                "requests.memory",
+            ),
             (of(|wanted| put(&mut wanted.annotations, "a b", "")), "a b"),
             (of(|wanted| put(&mut wanted.annotations, "a/b/c", "")), "a/b/c"),
             (
@@ -171,6 +214,7 @@ mod tests {
             }
             put(&mut wanted.labels, "com.openfaas.scale.max", "5");
             put(&mut wanted.labels, "empty", "");
+            wanted.constraints = ["disk=ssd", "kubernetes.io/arch == arm64"].map(str::to_owned).into();
         })
         .unwrap();
         assert_eq!(wanted.annotations.keys().collect::<Vec<_>>(), ["example.com/owner"]);

@@ -40,12 +40,12 @@ impl Functions<'_> {
         Secrets::of(self.client, name.namespace()).check(&name, &deployment.secrets).await?;
         let mut function = Function::new(name.name(), FunctionSpec::from(&deployment));
         mark(&mut function);
-        let made = ask(format!("deploy function {name}"), self.api(&name).create(&params(), &function)).await;
-        let made = made.map_err(|refusal| match refusal {
-            Refusal::Exists(_) => ProviderError::Exists(format!("function {name}")),
-            Refusal::NotFound(_) => ProviderError::NoNamespace(name.namespace().to_owned()),
-            other => other.into(),
-        })?;
+        let made = match ask(format!("deploy function {name}"), self.api(&name).create(&params(), &function)).await {
+            Ok(made) => made,
+            Err(Refusal::Exists(_)) => return Err(self.in_the_way(&name).await),
+            Err(Refusal::NotFound(_)) => return Err(ProviderError::NoNamespace(name.namespace().to_owned())),
+            Err(other) => return Err(other.into()),
+        };
         self.board.wrote::<Function>(seen(made));
         tracing::info!(function = %name, image = %checked.image, "Function deployed");
         Ok(Deployed::Changed)
@@ -168,6 +168,16 @@ impl Functions<'_> {
         let found = ask(format!("read function {name}"), self.api(name).get_opt(name.name())).await?;
         let there = found.filter(|function| function.metadata.deletion_timestamp.is_none());
         there.ok_or_else(|| ProviderError::NoFunction(name.clone()))
+    }
+
+    /// What is there of a name already: a function that another gateway has just deployed, or one that is on its way out.
+    async fn in_the_way(&self, name: &FunctionName) -> ProviderError {
+        match self.get(name).await {
+            Err(ProviderError::NoFunction(_)) => ProviderError::Conflict(format!(
+                "function {name} is still being deleted, until everything it has made is gone: try again in a moment"
+            )),
+            Ok(_) | Err(_) => ProviderError::Exists(format!("function {name}")),
+        }
     }
 
     /// What came from Git, Helm or kubectl would be put back, or put Git in the wrong: it is changed there.

@@ -111,7 +111,14 @@ impl<T> Mirror<T> {
         if namespace.is_none() {
             self.removed.retain(|uid| listed.contains(uid.as_str()));
         }
-        list.into_iter().for_each(|seen| self.heard(seen));
+        for seen in list {
+            // A list is believed over what was heard before it began, whatever the versions say: those of a cluster that
+            // was restored from a backup are lower than what is known.
+            if self.entries.get(&seen.key).is_some_and(|known| known.written > u64::MAX - 1 && begun == 0) {
+                self.entries.remove(&seen.key);
+            }
+            self.heard(seen);
+        }
     }
 
     fn put(&mut self, seen: Seen<T>, written: u64) {
@@ -176,6 +183,8 @@ mod tests {
         assert_eq!((value(&mirror, "stays"), value(&mirror, "fresh")), (Some("y"), Some("x")));
         assert!(mirror.knows_any(Some("other")));
         let begun = mirror.now();
+        mirror.replace(None, begun, vec![seen("stays", "2", 1, "restored")]);
+        assert_eq!(value(&mirror, "stays"), Some("restored"));
         mirror.replace(None, begun, Vec::new());
         assert!(!mirror.knows_any(None));
     }

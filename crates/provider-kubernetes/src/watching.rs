@@ -27,6 +27,8 @@ const LIST_PATIENCE: Duration = Duration::from_secs(60);
 const WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// After so long without an error the next one counts as the first.
 const CALM: Duration = Duration::from_secs(60);
+/// After so many errors in a row it begins anew with a list: where the watch was may not exist any more.
+const ERRORS: u32 = 4;
 /// How long after an empty list it is asked again whether nothing is there.
 const SECOND_LOOK: Duration = Duration::from_secs(5);
 
@@ -129,7 +131,7 @@ pub(crate) fn seen<K: Kind>(object: K) -> Seen<K::Value> {
 
 /// Follows a source for ever.
 pub(crate) async fn follow<K: Kind>(api: Api<K>, source: Source, board: &Board) {
-    let mut follower = Follower { source, board, wait: WAITS.0, last: None, silent: true };
+    let mut follower = Follower { source, board, wait: WAITS.0, last: None, errors: 0 };
     loop {
         follower.run(&api).await;
     }
@@ -142,8 +144,8 @@ struct Follower<'a> {
     wait: Duration,
     /// When there was an error last.
     last: Option<Instant>,
-    /// Whether there was no error since the source was read.
-    silent: bool,
+    /// Errors since something was read.
+    errors: u32,
 }
 
 impl Follower<'_> {
@@ -190,7 +192,12 @@ impl Follower<'_> {
                     self.board.heard_deleted::<K>(&gone.key, &gone.uid);
                     self.recovered();
                 }
-                Some(Err(error)) => self.failed(&described(&error)).await,
+                Some(Err(error)) => {
+                    self.failed(&described(&error)).await;
+                    if self.errors.is_multiple_of(ERRORS) {
+                        return;
+                    }
+                }
             }
         }
     }
@@ -210,7 +217,7 @@ impl Follower<'_> {
     }
 
     fn recovered(&mut self) {
-        if !std::mem::replace(&mut self.silent, true) {
+        if std::mem::take(&mut self.errors) > 0 {
             tracing::info!(source = %self.source, "The cluster is followed again");
         }
     }
@@ -218,13 +225,14 @@ impl Follower<'_> {
     /// Notes an error and waits before the next try.
     async fn failed(&mut self, why: &str) {
         self.board.failed(&self.source, why);
-        if std::mem::replace(&mut self.silent, false) {
+        if self.last.is_none_or(|last| last.elapsed() > CALM) {
+            (self.wait, self.errors) = (WAITS.0, 0);
+        }
+        self.errors += 1;
+        if self.errors == 1 {
             tracing::warn!(source = %self.source, error = why, "The cluster cannot be followed: what is known stands");
         } else {
             tracing::debug!(source = %self.source, error = why, "The cluster cannot be followed");
-        }
-        if self.last.is_none_or(|last| last.elapsed() > CALM) {
-            self.wait = WAITS.0;
         }
         tokio::time::sleep(self.wait).await;
         self.wait = (self.wait * 2).min(WAITS.1);

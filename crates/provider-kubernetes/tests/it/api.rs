@@ -123,6 +123,15 @@ impl Api {
         self.ring();
     }
 
+    /// The API server comes back from a backup.
+    pub(crate) fn restore(&self) {
+        let mut state = self.state();
+        state.store.restore();
+        state.age += 1;
+        drop(state);
+        self.ring();
+    }
+
     /// Answers a method on a resource with a status and a message, from now on.
     pub(crate) fn refuse(&self, method: Method, resource: &'static str, code: u16, message: &'static str) {
         self.refuse_times(usize::MAX, method, resource, code, message);

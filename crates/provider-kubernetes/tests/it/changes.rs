@@ -102,6 +102,22 @@ async fn a_change_that_others_get_in_the_way_of_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_function_on_its_way_out_is_waited_for_by_whoever_deploys_it_again() {
+    let bench = Bench::new();
+    let name = bench.deployed("order").await;
+    let mut ending = bench.api.get("functions", NAMESPACE, "order").unwrap();
+    ending["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z".into();
+    bench.api.put("functions", NAMESPACE, ending);
+    eventually("its end", async || bench.count(&name).is_none()).await;
+    assert!(matches!(bench.provider.update(deployment("order")).await, Err(ProviderError::NoFunction(_))));
+    let error = bench.provider.deploy(deployment("order")).await.unwrap_err();
+    assert!(matches!(error, ProviderError::Conflict(_)), "{error}");
+    assert!(error.to_string().contains("still being deleted"), "{error}");
+    bench.api.remove("functions", NAMESPACE, "order");
+    bench.deployed("order").await;
+}
+
+#[tokio::test]
 async fn what_the_cluster_refuses_is_said_in_its_words() {
     let bench = Bench::new();
     bench.api.refuse(Method::POST, "functions", 422, "spec.name: Invalid value");

@@ -132,6 +132,26 @@ async fn lists_that_fail_empty_nothing_and_watches_that_end_are_resumed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cluster_restored_from_a_backup_is_followed_again() {
+    let bench = Bench::new();
+    let name = bench.deployed("order").await;
+    for replicas in 1..=20 {
+        bench.provider.scale(&name, replicas).await.unwrap();
+        bench.ready(&name, replicas as usize).await;
+    }
+    let fewest = Fewest::of(bench.provider.replicas(), &name);
+    bench.api.restore();
+    let mut object = bench.api.get("functions", NAMESPACE, "order").unwrap();
+    object["spec"]["replicas"] = 21.into();
+    bench.api.put("functions", NAMESPACE, object);
+    let table = bench.provider.replicas();
+    eventually("the wish of meanwhile", async || table.get(&name).is_some_and(|found| found.desired == 21)).await;
+    bench.provider.scale(&name, 1).await.unwrap();
+    assert_eq!(table.get(&name).unwrap().desired, 1);
+    assert_eq!(fewest.seen(), 20);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_says_nothing_holds_up_nobody_for_long() {
     let bench = Bench::new();
     let name = bench.deployed("order").await;

@@ -81,6 +81,20 @@ impl Store {
         Some(object)
     }
 
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The same objects in a cluster that was restored from a backup: with lower versions.
+    pub(crate) fn restore(&mut self) {
+        self.version = 0;
+        self.changes.clear();
+        for object in self.objects.values_mut() {
+            self.version += 1;
+            object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        }
+    }
+
     pub(crate) fn forget(&mut self) {
         self.version += 1;
         self.forgotten = self.version;

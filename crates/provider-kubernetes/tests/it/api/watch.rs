@@ -1,7 +1,7 @@
 //! What goes on: watches, and logs that are followed.
 
 use super::path::{Path, Query};
-use super::{Answer, Api, Mode};
+use super::{Answer, Api, Mode, status};
 use bytes::Bytes;
 use http::Response;
 use http_body_util::{BodyExt, StreamBody};
@@ -15,6 +15,9 @@ impl Api {
     pub(super) fn watch(&self, path: Path, query: &Query) -> Answer {
         let mut at: u64 = query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
         let query = query.clone();
+        if at > self.state().store.version() {
+            return status(504, "Timeout", "Too large resource version");
+        }
         self.stream(move |api| {
             let state = api.state();
             if at < state.store.forgotten {
