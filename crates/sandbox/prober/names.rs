@@ -8,6 +8,7 @@ pub(crate) fn of(error: &io::Error) -> String {
         (libc::EADDRNOTAVAIL, "EADDRNOTAVAIL"),
         (libc::EAGAIN, "EAGAIN"),
         (libc::ECONNREFUSED, "ECONNREFUSED"),
+        (libc::EHOSTUNREACH, "EHOSTUNREACH"),
         (libc::EINVAL, "EINVAL"),
         (libc::EMFILE, "EMFILE"),
         (libc::ENETUNREACH, "ENETUNREACH"),
