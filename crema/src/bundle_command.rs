@@ -3,7 +3,7 @@
 mod say;
 
 use anyhow::{Context, bail};
-use bundle::{BundleError, Chart, DATA_DIR, Installer, Options, Root, SigningKey, Source, VerifyKey};
+use bundle::{BundleError, Chart, DATA_DIR, Installer, Options, Root, SecretToMake, SigningKey, Source, VerifyKey};
 use clap::{Args, Subcommand};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -120,6 +120,11 @@ pub struct Create {
     #[arg(long, value_name = "PROGRAM", requires = "chart", default_value = "helm")]
     pub helm: PathBuf,
 
+    /// A secret that each store makes for itself and keeps: a key without a value gets a random one, like
+    /// openfaas/basic-auth:basic-auth-user=admin,basic-auth-password; may be given several times
+    #[arg(long = "secret", value_name = "NAMESPACE/NAME:KEY,KEY=VALUE")]
+    pub secrets: Vec<SecretToMake>,
+
     /// Sign it with this private key
     #[arg(long, value_name = "FILE")]
     pub sign_key: Option<PathBuf>,
@@ -192,6 +197,7 @@ impl Create {
             archives: self.archives.clone(),
             chart,
             manifests: self.manifests.clone(),
+            secrets: self.secrets.clone(),
             key: self.sign_key.as_deref().map(SigningKey::read).transpose()?,
         };
         let created = source.write(&self.output)?;

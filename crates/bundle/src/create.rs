@@ -7,7 +7,7 @@ use crate::entry::{Entry, Kind, digest, digest_of};
 use crate::error::{At, BundleError};
 use crate::key::SigningKey;
 use crate::manifest::{documents, full_name};
-use crate::metadata::{FORMAT, METADATA, Metadata, SIGNATURE, SUMS, Sums};
+use crate::metadata::{FORMAT, METADATA, Metadata, SIGNATURE, SUMS, SecretToMake, Sums};
 use images::Found;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -31,6 +31,8 @@ pub struct Source {
     pub chart: Option<Chart>,
     /// Manifests: files, or folders of them.
     pub manifests: Vec<PathBuf>,
+    /// Secrets that each store makes for itself, besides those a chart makes at random.
+    pub secrets: Vec<SecretToMake>,
     /// Who signs.
     pub key: Option<SigningKey>,
 }
@@ -74,8 +76,9 @@ impl Source {
             return Err(BundleError::Source(why.to_owned()));
         }
         let mut notes = self.look_through(&files, &found)?;
-        if !rendered.secrets.is_empty() {
-            let names = titles(&rendered.secrets).join(", ");
+        let secrets = [rendered.secrets, self.secrets.clone()].concat();
+        if !secrets.is_empty() {
+            let names = titles(&secrets).join(", ");
             notes.push(format!("{names}: the values are not on the stick, each store makes its own"));
         }
         let metadata = Metadata {
@@ -88,7 +91,7 @@ impl Source {
                 .into_iter()
                 .collect(),
             images: found.iter().flat_map(|image| image.listed.clone()).collect(),
-            secrets: rendered.secrets,
+            secrets,
         };
         let sizes = self.pack(output, &metadata, &files)?;
         Ok(Created { metadata, sizes, signed: self.key.is_some(), notes })

@@ -32,6 +32,6 @@ pub use entry::{Entry, Kind};
 pub use error::BundleError;
 pub use install::{Installer, Options, Report, Status};
 pub use key::{SigningKey, VerifyKey, generate};
-pub use metadata::Metadata;
+pub use metadata::{Metadata, SecretToMake};
 pub use plan::{Act, Action};
 pub use root::{DATA_DIR, Root};

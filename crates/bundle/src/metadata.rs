@@ -1,8 +1,11 @@
 //! What a bundle says of itself, `crema-bundle.json`, and the list of its files, `SHA256SUMS`.
 
 use crate::entry::Entry;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 /// The format that is written, and the newest that is read.
 pub(crate) const FORMAT: u32 = 1;
@@ -40,6 +43,41 @@ pub struct SecretToMake {
     pub object: serde_json::Value,
     /// The keys of `data` that are made, and how many letters and digits each gets.
     pub make: BTreeMap<String, usize>,
+}
+
+/// How long a value is when nobody says.
+const USUAL_LENGTH: usize = 32;
+
+impl FromStr for SecretToMake {
+    type Err = String;
+
+    /// `NAMESPACE/NAME:KEY,KEY=VALUE`: a key without a value is made.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once(':').and_then(|(owner, keys)| Some((owner.split_once('/')?, keys)));
+        let Some(((namespace, name), keys)) = parts else {
+            return Err("write it as NAMESPACE/NAME:KEY,KEY=VALUE".to_owned());
+        };
+        let plain = |text: &str| {
+            let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(inside)
+        };
+        let (mut make, mut data) = (BTreeMap::new(), serde_json::Map::new());
+        for pair in keys.split(',') {
+            let (key, value) = pair.split_once('=').map_or((pair, None), |(key, value)| (key, Some(value)));
+            if ![namespace, name, key].into_iter().all(plain) {
+                return Err(format!("{pair:?} of {namespace}/{name} is no key with or without a value"));
+            }
+            match value {
+                Some(value) => drop(data.insert(key.to_owned(), BASE64_STANDARD.encode(value).into())),
+                None => drop(make.insert(key.to_owned(), USUAL_LENGTH)),
+            }
+        }
+        let metadata = serde_json::json!({"name": name, "namespace": namespace});
+        let object = serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data,
+        });
+        Ok(Self { object, make })
+    }
 }
 
 /// Digests in hexadecimal by path.

@@ -1,5 +1,5 @@
 use crate::support::World;
-use bundle::{Chart, Installer, Options, Root, Source, verify};
+use bundle::{Chart, Installer, Options, Root, SecretToMake, Source, verify};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -72,6 +72,22 @@ fn a_chart_is_rendered_and_its_random_secrets_are_left_to_the_store() {
     assert!(one.contains("\"user\": \"YWRtaW4=\"") && one.contains("\"password\": "), "{one}");
     assert_ne!(one, install("other"));
     assert_eq!(one, install("one"));
+}
+
+#[test]
+fn a_secret_can_be_left_to_the_store_without_a_chart() {
+    let world = World::new();
+    let secret: SecretToMake = "openfaas/basic-auth:basic-auth-user=admin,basic-auth-password".parse().unwrap();
+    let source = Source { secrets: vec![secret], ..world.source() };
+    source.write(&world.path("crema.tar")).unwrap();
+    fs::create_dir(world.path("root")).unwrap();
+    let installer = Installer::new(Root::open(&world.path("root"), Path::new("k3s")).unwrap());
+    installer.install(&world.path("crema.tar"), &Options::default()).unwrap();
+    let made = fs::read_to_string(world.path("root/k3s/server/manifests/crema-10-secrets.yaml")).unwrap();
+    assert!(made.contains("\"basic-auth-user\": \"YWRtaW4=\"") && made.contains("\"basic-auth-password\""), "{made}");
+    for text in ["", "a/b", "a:b", "a/b:", "a/b:c,", "a b/c:d", "../x:y"] {
+        assert!(text.parse::<SecretToMake>().is_err(), "{text}");
+    }
 }
 
 #[test]
