@@ -3,13 +3,14 @@
 use crate::{ClientConfig, ClientError, tls};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The largest answer that is read; a list of ten thousand functions is a tenth of it.
@@ -27,6 +28,9 @@ pub(crate) struct Transport {
     base: String,
     authorization: Option<HeaderValue>,
     time_limit: Duration,
+    /// The last exchange came to nothing. Its connection may lead to whoever has the gateway's address now: a cluster gives
+    /// addresses away again, and what is connected stays so.
+    is_doubtful: AtomicBool,
 }
 
 /// What came back, body read.
@@ -82,7 +86,7 @@ impl Transport {
             .pool_idle_timeout(IDLE_LIMIT)
             .build(connector);
         let base = url.as_str().trim_end_matches('/').to_owned();
-        Ok(Self { client, base, authorization, time_limit: config.time_limit })
+        Ok(Self { client, base, authorization, time_limit: config.time_limit, is_doubtful: AtomicBool::new(false) })
     }
 
     pub(crate) fn base(&self) -> &str {
@@ -102,13 +106,20 @@ impl Transport {
         if let Some(authorization) = self.authorization.as_ref().filter(|_| ask.signed) {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
+        if self.is_doubtful.load(Ordering::Relaxed) {
+            request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let exchange = async {
             let response = self.client.request(request).await.map_err(|error| chain(&error))?;
             let (parts, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_LIMIT).collect().await.map_err(|error| chain(&*error))?.to_bytes();
             Ok((parts, body))
         };
-        match tokio::time::timeout(self.time_limit, exchange).await {
+        let ended = tokio::time::timeout(self.time_limit, exchange).await;
+        let is_good =
+            matches!(&ended, Ok(Ok((parts, _))) if !parts.status.is_client_error() && !parts.status.is_server_error());
+        self.is_doubtful.store(!is_good, Ordering::Relaxed);
+        match ended {
             Ok(Ok((parts, body))) => Ok(Answer { method, url, status: parts.status, headers: parts.headers, body }),
             Ok(Err(why)) => Err(ClientError::Unreachable { method, url, why }),
             Err(_) => Err(ClientError::TimeLimit { method, url, limit: self.time_limit }),

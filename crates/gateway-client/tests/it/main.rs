@@ -5,6 +5,7 @@ use bytes::Bytes;
 use gateway_client::testing::FakeGateway;
 use gateway_client::{ClientConfig, ClientError, Credentials, FunctionList, GatewayClient, HeaderMap};
 use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 const SOON: Duration = Duration::from_millis(10);
 
@@ -142,4 +143,35 @@ fn urls_that_cannot_be_used_are_refused_without_their_password() {
         let error = GatewayClient::new(&ClientConfig::new(bad, None)).unwrap_err().to_string();
         assert!(error.starts_with("gateway URL") && !error.contains("hush"), "{error}");
     }
+}
+
+/// Whoever has the address of a gateway that went may answer as well, on a connection that leads to him for ever.
+#[tokio::test]
+async fn a_connection_that_leads_elsewhere_is_left() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let answers = [
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nwho?",
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]",
+        ];
+        for answer in answers {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                let mut line = String::new();
+                while stream.read_line(&mut line).await.is_ok_and(|count| count > 0) {
+                    if line == "\r\n" {
+                        stream.get_mut().write_all(answer.as_bytes()).await.unwrap();
+                    }
+                    line.clear();
+                }
+            });
+        }
+    });
+    let client = GatewayClient::new(&ClientConfig::new(&format!("http://{address}"), None)).unwrap();
+    assert!(client.functions("").await.is_err_and(|error| error.is_not_found()));
+    // The question that shows it is the last one there.
+    let asked = [client.functions("").await, client.functions("").await];
+    assert!(asked.iter().any(Result::is_ok), "{asked:?}");
 }
