@@ -120,6 +120,17 @@ pub async fn is_ready(name: &str, namespace: &str) -> Value {
     .await
 }
 
+/// Waits until a Function is not Ready and one of its conditions names all of `texts`.
+pub async fn says_why(name: &str, namespace: &str, texts: &[&str]) {
+    seen_within(SAYS, &format!("Function {name}.{namespace} is not Ready and says {texts:?}"), || async {
+        let object = find(name, namespace).await?;
+        let told = object["status"].to_string();
+        let is_ready = condition(&object, "Ready").is_none_or(|[status, ..]| status == "True");
+        if !is_ready && texts.iter().all(|text| told.contains(text)) { Ok(()) } else { Err(told) }
+    })
+    .await;
+}
+
 /// Waits until a Function is Stalled with a message that names all of `texts`; the message.
 pub async fn is_stalled(name: &str, namespace: &str, texts: &[&str]) -> String {
     seen_within(SAYS, &format!("Function {name}.{namespace} is Stalled and says {texts:?}"), || async {

@@ -54,6 +54,11 @@ pub async fn apply(object: &Value) -> Result<String, String> {
     apply_text(&object.to_string()).await
 }
 
+/// Creates what is not there yet, as JSON, without noting it in an annotation.
+pub async fn create(object: &Value) -> Result<String, String> {
+    run(Command::new("kubectl").args(["create", "-f", "-"]), &object.to_string()).await
+}
+
 /// Applies manifests, as YAML.
 pub async fn apply_text(manifests: &str) -> Result<String, String> {
     run(Command::new("kubectl").args(["apply", "-f", "-"]), manifests).await

@@ -1,10 +1,9 @@
 //! Function objects that cannot be: their status says what is wrong and what to do, and nothing else is touched.
 
 use crate::stage::Stage;
-use e2e::cluster::functions::{actor, answer, find, is_ready, is_stalled, namespace};
-use e2e::cluster::kubectl::{apply, delete, delete_namespaces, get, kubectl, run, seen};
+use e2e::cluster::functions::{actor, answer, find, is_ready, is_stalled, namespace, says_why};
+use e2e::cluster::kubectl::{apply, create, delete, delete_namespaces, get, kubectl, seen};
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 const NAMESPACE: &str = "e2e-bad-input";
 /// Longer than the annotations of any object may be together.
@@ -31,7 +30,7 @@ pub(crate) async fn what_cannot_run_says_so_and_heals_itself(stage: &Stage) {
         match apply(&with(&name, key, value)).await {
             Err(refused) => assert!(refused.contains(says) || refused.contains(key), "{key}: {refused}"),
             Ok(_) => {
-                is_stalled(&name, NAMESPACE, &[says]).await;
+                says_why(&name, NAMESPACE, &[says]).await;
                 // Put right, it runs.
                 apply(&actor(&name, NAMESPACE, 1)).await.unwrap();
                 is_ready(&name, NAMESPACE).await;
@@ -96,7 +95,7 @@ pub(crate) async fn annotations_that_are_too_long_are_named(stage: &Stage) {
     let mut object = actor("long", NAMESPACE, 1);
     object["spec"]["annotations"] = json!({"com.example.long": "x".repeat(LONG)});
     // `apply` writes the object down in an annotation, which would be refused for that alone.
-    match run(Command::new("kubectl").args(["create", "-f", "-"]), &object.to_string()).await {
+    match create(&object).await {
         Err(refused) => assert!(refused.contains("annotations"), "{refused}"),
         Ok(_) => drop(is_stalled("long", NAMESPACE, &["annotations"]).await),
     }

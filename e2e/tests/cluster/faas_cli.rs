@@ -37,6 +37,8 @@ impl Cli<'_> {
 pub(crate) async fn the_real_faas_cli_does_all_of_its_work(stage: &Stage) {
     let home = tempfile::tempdir().unwrap();
     let cli = Cli { home: home.path(), url: stage.url("") };
+    // What an earlier run has left would be no first deployment.
+    delete_namespaces(&[NAMESPACE]).await;
     apply(&namespace(NAMESPACE)).await.unwrap();
     cli.run("list").await.unwrap_err();
     cli.run_with("login -u admin --password-stdin", stage.password()).await.unwrap();
@@ -55,7 +57,7 @@ pub(crate) async fn the_real_faas_cli_does_all_of_its_work(stage: &Stage) {
     cli.says(&format!("secret list -n {NAMESPACE}"), &["by-cli"]).await;
     cli.says("deploy -f stack.yml", &["Deployed. 202 Accepted."]).await;
     cli.says(&format!("ready by-stack -n {NAMESPACE}"), &[]).await;
-    cli.says("diff -f stack.yml", &[]).await;
+    cli.says(&format!("diff -f stack.yml -n {NAMESPACE}"), &[]).await;
     cli.says(&format!("list -n {NAMESPACE} -v"), &["by-stack", &actor_image(1)]).await;
     let described = ["Ready", "topic: by-cli", "team: core", "by-cli", "32Mi"];
     cli.says(&format!("describe by-stack -n {NAMESPACE}"), &described).await;

@@ -22,6 +22,7 @@ mod recording;
 mod replay;
 mod rollout;
 mod stage;
+mod stick;
 
 use e2e::cluster::Need;
 use e2e::skipped;
@@ -55,7 +56,7 @@ fn trials(runtime: &'static Runtime) -> Vec<Trial> {
             }),)*]
         };
     }
-    trials![
+    let mut trials = trials![
         main_job::the_rest_api_deploys_a_shop_that_works [MOSQUITTO],
         main_job::kubectl_applies_a_shop_that_works [MOSQUITTO],
         main_job::fleets_bundles_render_a_shop_that_works [MOSQUITTO],
@@ -77,7 +78,16 @@ fn trials(runtime: &'static Runtime) -> Vec<Trial> {
         faults::calls_go_on_while_the_nodes_agent_is_away [MOSQUITTO, Need::Parts],
         faults::calls_go_on_while_the_api_server_is_away [MOSQUITTO, Need::Parts],
         faults::a_node_that_goes_down_comes_back_with_all_it_had [MOSQUITTO, Need::Reboot],
-    ]
+    ];
+    // It brings a platform of its own.
+    let stick = "stick::a_stick_brings_a_store_up_and_the_version_before_back";
+    trials.push(trial(stick, &[], || {
+        runtime.block_on(async {
+            leave().await;
+            stick::a_stick_brings_a_store_up_and_the_version_before_back().await;
+        });
+    }));
+    trials
 }
 
 /// A test that says so when it cannot run.
