@@ -24,11 +24,14 @@ pub async fn client() -> Result<Client, ClientError> {
     client_with_patience(None).await
 }
 
-/// The same, for which a connection is dead when nothing has come for so long. Watches must end sooner than that.
+/// The same, for which a connection is dead when nothing has come for so long: watches must end sooner than that. Whoever
+/// gives a patience tries again himself too: kube's own repetitions of a call go on for minutes, and the last pause alone
+/// is longer than most API servers are away.
 pub async fn client_with_patience(silence: Option<Duration>) -> Result<Client, ClientError> {
     let mut config = Config::infer().await?;
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = silence;
+    config.default_retry = silence.is_none();
     config.reset_reader_on_write = true;
     Ok(Client::try_from(config)?)
 }

@@ -114,7 +114,7 @@ impl<T> Mirror<T> {
         for seen in list {
             // A list is believed over what was heard before it began, whatever the versions say: those of a cluster that
             // was restored from a backup are lower than what is known.
-            if self.entries.get(&seen.key).is_some_and(|known| known.written > u64::MAX - 1 && begun == 0) {
+            if self.entries.get(&seen.key).is_some_and(|known| known.written <= begun && known.version > seen.version) {
                 self.entries.remove(&seen.key);
             }
             self.heard(seen);

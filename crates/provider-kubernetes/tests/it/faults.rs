@@ -135,17 +135,25 @@ async fn lists_that_fail_empty_nothing_and_watches_that_end_are_resumed() {
 async fn a_cluster_restored_from_a_backup_is_followed_again() {
     let bench = Bench::new();
     let name = bench.deployed("order").await;
+    let table = bench.provider.replicas();
+    let wish = |replicas: u32| {
+        let mut object = bench.api.get("functions", NAMESPACE, "order").unwrap();
+        object["spec"]["replicas"] = replicas.into();
+        bench.api.put("functions", NAMESPACE, object);
+    };
+    let heard = async |replicas: u32| {
+        let heard = async || table.get(&name).is_some_and(|found| found.desired == replicas);
+        eventually("a wish of someone else", heard).await;
+    };
     for replicas in 1..=20 {
-        bench.provider.scale(&name, replicas).await.unwrap();
+        wish(replicas);
+        heard(replicas).await;
         bench.ready(&name, replicas as usize).await;
     }
     let fewest = Fewest::of(bench.provider.replicas(), &name);
     bench.api.restore();
-    let mut object = bench.api.get("functions", NAMESPACE, "order").unwrap();
-    object["spec"]["replicas"] = 21.into();
-    bench.api.put("functions", NAMESPACE, object);
-    let table = bench.provider.replicas();
-    eventually("the wish of meanwhile", async || table.get(&name).is_some_and(|found| found.desired == 21)).await;
+    wish(21);
+    heard(21).await;
     bench.provider.scale(&name, 1).await.unwrap();
     assert_eq!(table.get(&name).unwrap().desired, 1);
     assert_eq!(fewest.seen(), 20);
