@@ -97,7 +97,7 @@ fn each_technology_has_one_home() {
         ("croner", &["cron-connector"]),
         ("rusqlite", &["queue", "function-sdk", "order", "payment", "inventory"]),
         ("sled", &["queue"]),
-        ("serde-saphyr", &["stack"]),
+        ("serde-saphyr", &["bundle", "stack"]),
         ("kube", &["kubernetes", "provider-kubernetes", "operator"]),
         ("k8s-openapi", &["kubernetes", "provider-kubernetes", "operator"]),
         ("opentelemetry-otlp", &["daemon"]),
