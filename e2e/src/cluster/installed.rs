@@ -36,7 +36,8 @@ pub struct Installed {
 
 /// What the chart is told: everything as it ships, but for waits that would make tests long, functions in every
 /// namespace, and secrets that the tests bring themselves.
-fn values() -> Value {
+#[must_use]
+pub fn values() -> Value {
     json!({
         "clusterRole": true,
         "image": {"tag": tag(), "pullPolicy": "IfNotPresent"},

@@ -3,7 +3,7 @@
 use crate::machines::Machines;
 use crate::stage::{Stage, uuid};
 use e2e::cluster::functions::{actor, answer, is_ready, namespace};
-use e2e::cluster::installed::{PLATFORM, await_ready};
+use e2e::cluster::installed::{PLATFORM, await_ready, upgrade, values};
 use e2e::cluster::kubectl::{apply, delete_namespaces, get, kubectl, list, seen};
 use e2e::cluster::pods::{are_back, crash, kill, name, pods};
 use e2e::load::{Placed, Tills};
@@ -20,7 +20,7 @@ const MOVES: Duration = Duration::from_secs(15);
 
 pub(crate) async fn the_lead_moves_when_the_leader_is_killed(stage: &Stage) {
     apply(&namespace(NAMESPACE)).await.unwrap();
-    scale("deployment", OPERATORS, 2).await;
+    operators(2).await;
     apply(&actor("led", NAMESPACE, 1)).await.unwrap();
     is_ready("led", NAMESPACE).await;
     // Neither undoes what the other has done.
@@ -51,7 +51,7 @@ pub(crate) async fn the_lead_moves_when_the_leader_is_killed(stage: &Stage) {
     let after = get(&["deployment", "led", "-n", NAMESPACE]).await.unwrap();
     let generations = [&before, &after].map(|deployment| deployment["metadata"]["generation"].as_u64().unwrap());
     assert_eq!(generations[1], generations[0] + 1, "one change is one write: {after}");
-    scale("deployment", OPERATORS, 1).await;
+    operators(1).await;
     delete_namespaces(&[NAMESPACE]).await;
 }
 
@@ -67,7 +67,7 @@ async fn holder() -> Result<String, String> {
 pub(crate) async fn two_gateways_do_nothing_twice(stage: &Stage) {
     let branch = stage.rest().await;
     let before = plenty(branch).await;
-    scale("statefulset", GATEWAYS, 2).await;
+    gateways(2).await;
     let tills = Tills::open(branch, &uuid(), 4, |till| till % 2 == 0);
     let machines = Machines::order(stage, branch);
     let mut accepted = Vec::new();
@@ -108,17 +108,29 @@ pub(crate) async fn two_gateways_do_nothing_twice(stage: &Stage) {
         assert!(told.contains("of-two"), "{told}");
     }
     stage.done("DELETE", "/system/secrets", &body).await;
-    scale("statefulset", GATEWAYS, 1).await;
+    gateways(1).await;
 }
 
-/// Scales a part of the platform and waits until it is so.
-async fn scale(kind: &str, selector: &str, replicas: usize) {
-    let count = format!("--replicas={replicas}");
-    kubectl(&["scale", kind, "-n", PLATFORM, "-l", selector, &count]).await.unwrap();
+/// Scales the operators by hand.
+async fn operators(count: usize) {
+    let replicas = format!("--replicas={count}");
+    kubectl(&["scale", "deployment", "-n", PLATFORM, "-l", OPERATORS, &replicas]).await.unwrap();
+    are_there(OPERATORS, count).await;
+}
+
+/// Installs the chart with so many gateways: that is how each is told of the others.
+async fn gateways(count: usize) {
+    let mut values = values();
+    values["gateway"]["replicas"] = json!(count);
+    upgrade(&values).await.unwrap();
+    are_there(GATEWAYS, count).await;
+}
+
+async fn are_there(selector: &str, count: usize) {
     await_ready().await;
-    seen(&format!("there are {replicas} of {selector}"), || async {
+    seen(&format!("there are {count} of {selector}"), || async {
         let now = pods(PLATFORM, selector).await?;
-        if now.len() == replicas { Ok(()) } else { Err(Value::from(now).to_string()) }
+        if now.len() == count { Ok(()) } else { Err(Value::from(now).to_string()) }
     })
     .await;
 }
