@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
+/// How long a till rests after an order that went through the queue.
+const PACE: Duration = Duration::from_millis(100);
+
 /// The orders of some tills.
 #[derive(Debug, Default)]
 pub struct Placed {
@@ -61,7 +64,12 @@ async fn place_orders(url: String, prefix: String, stop: Arc<AtomicBool>) -> Pla
         }
         let id = format!("{prefix}-{number}");
         match http.post(&url, espresso(&id).to_string()).await {
-            Ok(answer) if matches!(answer.status, 201 | 202) => placed.acknowledged.push(id),
+            Ok(answer) if answer.status == 201 => placed.acknowledged.push(id),
+            Ok(answer) if answer.status == 202 => {
+                placed.acknowledged.push(id);
+                // It is on the disk at once and done later: at full speed it would take minutes until all are.
+                tokio::time::sleep(PACE).await;
+            }
             // The platform or the function is away: a till would try again.
             _ => {
                 placed.others.push(id);
