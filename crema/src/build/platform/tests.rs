@@ -19,6 +19,9 @@ impl Source {
             let text = "fn main() { if std::env::args().count() > 3 { panic!(\"{}\", file!()) } println!(\"up\") }\n";
             source.write(&format!("{name}/src/main.rs"), text);
         }
+        let features = "[features]\ndefault = [\"local\"]\nlocal = []\nkubernetes = []\n";
+        source.append("gateway/Cargo.toml", features);
+        source.append("gateway/src/main.rs", "#[cfg(feature = \"local\")]\ncompile_error!(\"not what a pod runs\");\n");
         let functions =
             "  f: {lang: rust, handler: ./f, image: a/f:1}\n  g: {lang: python3, handler: ./g, image: a/g:1}\n";
         source.write("stack.yml", &format!("provider: {{name: openfaas}}\nfunctions:\n{functions}"));
@@ -32,6 +35,11 @@ impl Source {
     fn write(&self, path: &str, text: &str) {
         fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
         fs::write(self.path(path), text).unwrap();
+    }
+
+    fn append(&self, path: &str, text: &str) {
+        let before = fs::read_to_string(self.path(path)).unwrap();
+        self.write(path, &(before + text));
     }
 
     fn store(&self) -> Store {
