@@ -34,7 +34,8 @@ async fn killing_the_platform_under_load_loses_nothing_acknowledged() {
         .await;
     }
     let platform = shop(&state).await;
-    assert!(placed.acknowledged.len() >= 30, "{}", placed.acknowledged.len());
+    // Each kill comes before the answer to what four tills had on its way.
+    assert!(placed.acknowledged.len() >= 30 - 3 * 4, "{}", placed.acknowledged.len());
     placed.is_accounted_for(&platform, before.unwrap()).await;
 }
 
