@@ -209,7 +209,7 @@ async fn what_mosquitto_acknowledged_is_delivered_though_gateway_and_connector_a
     for till in tills {
         acknowledged.extend(till.await.unwrap());
     }
-    assert!(acknowledged.len() >= 20, "{}", acknowledged.len());
+    assert!(acknowledged.len() > 10, "{}", acknowledged.len());
     for id in &acknowledged {
         site.confirmed(id).await;
     }
