@@ -287,8 +287,11 @@ pub fn spawn(state: &State, options: &Options) -> Child {
         .unwrap()
 }
 
-/// Sends a signal to a process.
+/// Sends a signal to a process; one that has ended meanwhile needs none.
 pub fn signal(pid: u32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    rustix::process::kill_process(pid, signal).unwrap();
+    match rustix::process::kill_process(pid, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => panic!("{pid:?}: {error}"),
+    }
 }
