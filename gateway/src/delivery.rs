@@ -6,6 +6,7 @@ use crate::call::CALL_ID;
 use crate::callback::{Callbacks, Ended};
 use crate::function::refusal;
 use crate::invoker::{CallError, Invoker};
+use crate::readiness::Readiness;
 use crate::scaler::NoReplica;
 use crate::state::State;
 use crate::trace;
@@ -43,15 +44,23 @@ pub struct QueueWorker {
     state: Arc<State>,
     queue: Arc<dyn Queue>,
     config: Config,
+    readiness: Option<Readiness>,
 }
 
 impl QueueWorker {
-    pub(crate) fn new(state: Arc<State>, queue: Arc<dyn Queue>, config: Config) -> Self {
-        Self { state, queue, config }
+    pub(crate) fn new(state: Arc<State>, queue: Arc<dyn Queue>, config: Config, readiness: Option<Readiness>) -> Self {
+        Self { state, queue, config, readiness }
     }
 
-    /// Delivers, on a thread of its own, until told to stop and calls under way have ended.
-    pub async fn run(self, stop: Stop) -> io::Result<()> {
+    /// Delivers, on a thread of its own, until told to stop and calls under way have ended. It begins when the functions
+    /// are known: a call of one that is not would be given up.
+    pub async fn run(mut self, stop: Stop) -> io::Result<()> {
+        if let Some(readiness) = self.readiness.take() {
+            tokio::select! {
+                () = readiness.listed() => {}
+                () = stop.clone().stopped() => return Ok(()),
+            }
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (ended, ends) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name("delivery".to_owned()).spawn(move || {
@@ -64,7 +73,7 @@ impl QueueWorker {
     }
 
     async fn work(self, stop: Stop) {
-        let Self { state, queue, config } = self;
+        let Self { state, queue, config, .. } = self;
         let clock = Arc::clone(&state.clock);
         let callbacks = Rc::new(Callbacks::default());
         let linger = config.drain.min(CALLBACKS_LINGER);

@@ -2,19 +2,27 @@
 
 use actix_web::{HttpResponse, web};
 use daemon::Stop;
-use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Whether calls are to be sent here: not before the functions are known, and not when the process is about to end.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Readiness {
     stop: Stop,
-    listed: Arc<dyn Fn() -> bool + Send + Sync>,
+    listed: watch::Receiver<bool>,
 }
 
 impl Readiness {
-    /// Ready from when `listed` is true, asked anew each time, until `stop`.
-    pub fn new(stop: Stop, listed: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self { stop, listed: Arc::new(listed) }
+    /// Ready from when `listed` is true until `stop`.
+    #[must_use]
+    pub const fn new(stop: Stop, listed: watch::Receiver<bool>) -> Self {
+        Self { stop, listed }
+    }
+
+    /// Waits until the functions are known. Whoever could say so being gone, nobody will call any.
+    pub(crate) async fn listed(mut self) {
+        if self.listed.wait_for(|is_listed| *is_listed).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Why not.
@@ -22,7 +30,7 @@ impl Readiness {
         if self.stop.is_stopped() {
             return Some("the gateway is stopping");
         }
-        (!(self.listed)()).then_some("the functions are not known yet")
+        (!*self.listed.borrow()).then_some("the functions are not known yet")
     }
 }
 

@@ -22,7 +22,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// Limits of the private listener.
 const PRIVATE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -108,7 +108,7 @@ impl Gateway {
     #[must_use]
     pub fn worker(&self, config: queue::worker::Config) -> Option<QueueWorker> {
         let queue = Arc::clone(self.state.queue.as_ref()?);
-        Some(QueueWorker::new(Arc::clone(&self.state), queue, config))
+        Some(QueueWorker::new(Arc::clone(&self.state), queue, config, self.readiness.clone()))
     }
 
     /// Has `/ready` tell this. Otherwise the gateway is ready from when it runs until it is told to stop.
@@ -125,7 +125,7 @@ impl Gateway {
         let private = serve_private(
             private,
             Arc::clone(&state),
-            readiness.unwrap_or_else(|| Readiness::new(stop.clone(), || true)),
+            readiness.unwrap_or_else(|| Readiness::new(stop.clone(), watch::channel(true).1)),
         )?;
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let clients = clients(files, state.config.workers * 2);

@@ -3,16 +3,17 @@
 use crate::stage::{Answer, Function, Stage, build, eventually, ok};
 use async_trait::async_trait;
 use daemon::Stopper;
-use gateway::{Config, Gateway};
+use gateway::{Config, Gateway, Readiness};
 use provider::Provider;
 use provider::memory::MemoryProvider;
 use queue::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Sequence};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wire::FunctionName;
 use wire::annotation;
-use wire::call::CallStatus;
+use wire::call::{CallState, CallStatus};
 use wire::function::TextMap;
 
 /// A gateway with a queue on disk and a worker.
@@ -41,10 +42,13 @@ impl Async {
         self.stage.send("POST", path, headers, body).await
     }
 
-    async fn state(&self, call_id: &str) -> Option<wire::call::CallState> {
+    async fn state(&self, call_id: &str) -> Option<CallState> {
         self.queue.call(call_id).await.unwrap().map(|status| status.state)
     }
 }
+
+/// How often to look for what must not happen.
+const LOOKS: usize = 50;
 
 fn work(gateway: &Gateway, config: queue::worker::Config) -> (Stopper, JoinHandle<std::io::Result<()>>) {
     let (stopper, stop) = daemon::stop::pair();
@@ -68,7 +72,7 @@ async fn a_call_arrives_as_it_was_sent() {
     let answer = crema.post("/async-function/f.openfaas-fn/a%2Fb//c?d=%20", headers, "hello").await;
     assert_eq!((answer.status, answer.body.as_str(), answer.header("x-call-id")), (202, "", vec!["mine".into()]));
     assert_eq!(answer.header("x-start-time")[0].len(), 19);
-    eventually("it is delivered", async || crema.state("mine").await == Some(wire::call::CallState::Done)).await;
+    eventually("it is delivered", async || crema.state("mine").await == Some(CallState::Done)).await;
     let arrived = function.only();
     assert_eq!(arrived.line(), "POST /a%2Fb//c?d=%20 HTTP/1.1");
     assert_eq!(arrived.body, b"hello");
@@ -143,9 +147,34 @@ async fn a_callback_that_nobody_answers_holds_no_call_up() {
         let headers = format!("X-Callback-Url: http://{}/\r\nX-Call-Id: {id}\r\n", silent.address);
         assert_eq!(crema.post("/async-function/f", &headers, "").await.status, 202);
     }
-    eventually("all are done", async || crema.state("c").await == Some(wire::call::CallState::Done)).await;
+    eventually("all are done", async || crema.state("c").await == Some(CallState::Done)).await;
     // One after another's callback would take 30 s each.
     assert!(began.elapsed() < std::time::Duration::from_secs(25), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_call_that_waited_for_a_restart_waits_until_the_functions_are_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = queue::sqlite::open(dir.path()).unwrap();
+    let (gateway, provider) = build(Config::default(), Some(Arc::clone(&queue)));
+    let ((known, listed), (_process, stop)) = (watch::channel(false), daemon::stop::pair());
+    let gateway = gateway.with_readiness(Readiness::new(stop, listed));
+    let _worker = work(&gateway, queue::worker::Config::default());
+    let crema = Stage::run(gateway, provider).await;
+    let function = Function::ok().await;
+    crema.function("f", function.address).await;
+    assert_eq!(crema.send("POST", "/async-function/f", "X-Call-Id: a\r\n", "").await.status, 202);
+    // The provider has yet to find it.
+    crema.provider.delete(&"f".parse().unwrap(), false).await.unwrap();
+    for _ in 0..LOOKS {
+        assert_eq!(crema.get("/healthz").await.status, 200);
+        assert_eq!(queue.call("a").await.unwrap().unwrap().state, CallState::Queued);
+    }
+    assert_eq!(function.count(), 0);
+    crema.function("f", function.address).await;
+    known.send(true).unwrap();
+    eventually("it is delivered", async || queue.call("a").await.unwrap().unwrap().state == CallState::Done).await;
+    assert_eq!(function.count(), 1);
 }
 
 #[tokio::test]
@@ -157,7 +186,7 @@ async fn a_call_is_given_up_when_attempts_run_out_or_the_function_goes() {
     let listener = Function::ok().await;
     let callback = format!("X-Callback-Url: http://{}/\r\nX-Call-Id: a\r\n", listener.address);
     assert_eq!(crema.post("/async-function/f", &callback, "").await.status, 202);
-    eventually("it is given up", async || crema.state("a").await == Some(wire::call::CallState::Dead)).await;
+    eventually("it is given up", async || crema.state("a").await == Some(CallState::Dead)).await;
     assert_eq!(broken.count(), 2);
     // The callback follows the record.
     eventually("the result is posted", async || listener.count() == 1).await;
@@ -168,7 +197,7 @@ async fn a_call_is_given_up_when_attempts_run_out_or_the_function_goes() {
     assert_eq!(crema.post("/async-function/g", "X-Call-Id: b\r\n", "").await.status, 202);
     eventually("the first attempt was made", async || broken.count() == 3).await;
     crema.stage.provider.delete(&"g".parse().unwrap(), false).await.unwrap();
-    eventually("it is given up", async || crema.state("b").await == Some(wire::call::CallState::Dead)).await;
+    eventually("it is given up", async || crema.state("b").await == Some(CallState::Dead)).await;
     let letters = crema.queue.dead_letters(10).await.unwrap();
     assert!(letters[0].reason.as_deref().unwrap().contains("not deployed any more"), "{letters:?}");
     assert!(crema.stage.scrape().await.contains("gateway_queue_dead 2"));
@@ -209,7 +238,7 @@ async fn a_queued_call_brings_its_function_up_from_zero() {
     crema.stage.function("f", function.address).await;
     crema.stage.provider.scale(&"f".parse().unwrap(), 0).await.unwrap();
     assert_eq!(crema.post("/async-function/f", "X-Call-Id: a\r\n", "").await.status, 202);
-    eventually("it is delivered", async || crema.state("a").await == Some(wire::call::CallState::Done)).await;
+    eventually("it is delivered", async || crema.state("a").await == Some(CallState::Done)).await;
     assert_eq!(function.count(), 1);
 }
 

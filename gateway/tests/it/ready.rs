@@ -2,9 +2,8 @@
 
 use crate::stage::{Function, Stage, build, raw, read_request};
 use gateway::{Config, Readiness};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
 
 async fn ask(stage: &Stage, path: &str) -> (u16, String) {
     let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
@@ -15,14 +14,13 @@ async fn ask(stage: &Stage, path: &str) -> (u16, String) {
 #[tokio::test]
 async fn a_gateway_is_ready_from_when_the_functions_are_known_until_the_process_is_about_to_stop() {
     let (gateway, provider) = build(Config::default(), None);
-    let (listed, (process, stop)) = (Arc::new(AtomicBool::new(false)), daemon::stop::pair());
-    let known = Arc::clone(&listed);
-    let gateway = gateway.with_readiness(Readiness::new(stop, move || known.load(Ordering::Relaxed)));
+    let ((known, listed), (process, stop)) = (watch::channel(false), daemon::stop::pair());
+    let gateway = gateway.with_readiness(Readiness::new(stop, listed));
     let stage = Stage::run(gateway, provider).await;
     let (status, why) = ask(&stage, "/ready").await;
     assert_eq!((status, why.contains("functions")), (503, true), "{why}");
     assert_eq!(ask(&stage, "/healthz").await.0, 200);
-    listed.store(true, Ordering::Relaxed);
+    known.send(true).unwrap();
     assert_eq!(ask(&stage, "/ready").await, (200, "OK".to_owned()));
     process.stop();
     let (status, why) = ask(&stage, "/ready").await;

@@ -8,6 +8,7 @@ use provider::Provider;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// `local` or `kubernetes`.
 const ENV_PROVIDER: &str = "CREMA_PROVIDER";
@@ -35,7 +36,7 @@ const KINDS: &[Kind] = &[
 pub(crate) struct Backing {
     pub(crate) provider: Arc<dyn Provider>,
     /// Whether it knows all functions by now.
-    pub(crate) listed: Box<dyn Fn() -> bool + Send + Sync>,
+    pub(crate) listed: watch::Receiver<bool>,
     /// Begins its work, once the gateway has its ports.
     pub(crate) begin: Box<dyn FnOnce(&Gateway) -> Part + Send>,
 }

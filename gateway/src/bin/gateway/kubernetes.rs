@@ -6,22 +6,21 @@ use daemon::{Env, Stop};
 use provider::Provider;
 use provider_kubernetes::{Config, KubernetesProvider};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How long to wait before it is asked again whether the cluster has been read.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(crate) async fn backing(env: &impl Env) -> anyhow::Result<Backing> {
     let provider = KubernetesProvider::build(Config::from_env(env)?).await?;
-    let listed = Arc::new(AtomicBool::new(false));
-    let known = Arc::clone(&listed);
+    let (known, listed) = watch::channel(false);
     Ok(Backing {
         provider: Arc::clone(&provider) as _,
-        listed: Box::new(move || known.load(Ordering::Relaxed)),
+        listed,
         begin: Box::new(move |_gateway| {
             Part::start("provider", move |stop| async move {
-                tokio::join!(Arc::clone(&provider).run(stop.clone()), wait_for_list(&*provider, &listed, stop));
+                tokio::join!(Arc::clone(&provider).run(stop.clone()), wait_for_list(&*provider, &known, stop));
                 anyhow::Ok(())
             })
         }),
@@ -29,13 +28,13 @@ pub(crate) async fn backing(env: &impl Env) -> anyhow::Result<Backing> {
 }
 
 /// Notes when the provider has read the cluster: before, it answers nothing.
-async fn wait_for_list(provider: &dyn Provider, listed: &AtomicBool, stop: Stop) {
+async fn wait_for_list(provider: &dyn Provider, known: &watch::Sender<bool>, stop: Stop) {
     let read = async {
         while let Err(error) = provider.namespaces().await {
             tracing::warn!(%error, "the gateway is not ready: it does not know yet what the cluster runs");
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        listed.store(true, Ordering::Relaxed);
+        known.send_replace(true);
         tracing::info!("what the cluster runs is known");
     };
     tokio::select! {

@@ -5,6 +5,7 @@ use daemon::part::Part;
 use daemon::{Clock, Env, StateDir};
 use provider_local::{Isolation, IsolationConfig, LocalProvider};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// The least isolation of functions that will do.
 const ENV_ISOLATION_MIN: &str = "CREMA_ISOLATION_MIN";
@@ -25,7 +26,7 @@ pub(crate) async fn backing(env: &impl Env, state: &StateDir, clock: Arc<dyn Clo
     Ok(Backing {
         provider: Arc::clone(&provider) as _,
         // What is to run is read from disk when it is built.
-        listed: Box::new(|| true),
+        listed: watch::channel(true).1,
         begin: Box::new(move |gateway| {
             provider.set_door(Arc::new(gateway.door()));
             provider.set_gateway_url(&format!("http://{}", gateway.functions_address()));

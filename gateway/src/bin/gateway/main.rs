@@ -29,8 +29,6 @@ const ENV_QUEUE: &str = "CREMA_QUEUE";
 /// How long calls are taken still once told to stop, while `/ready` says no: those who send them need a moment to hear
 /// of it.
 const ENV_STOP_DELAY: &str = "CREMA_STOP_DELAY";
-/// How long to wait before it is asked again whether the functions are known.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
     #[cfg(feature = "local")]
@@ -68,20 +66,12 @@ async fn serve(kind: Kind, config: Config, state: &StateDir) -> anyhow::Result<(
     let backing = kind.backing(&env, state, Arc::clone(&clock)).await?;
     let queue = open_queue(&env, &state.join("queue"))?;
     let parts = Parts { provider: backing.provider, queue: Some(Arc::clone(&queue)), clock };
-    let listed: Arc<dyn Fn() -> bool + Send + Sync> = Arc::from(backing.listed);
-    let known = Arc::clone(&listed);
-    let gateway = Gateway::build(config, parts)?.with_readiness(Readiness::new(stop.clone(), move || known()));
+    let gateway = Gateway::build(config, parts)?.with_readiness(Readiness::new(stop.clone(), backing.listed));
     tracing::info!(address = %gateway.address(), metrics = %gateway.metrics_address(), provider = %kind, "gateway");
 
     let provider = (backing.begin)(&gateway);
     let worker = gateway.worker(delivery).context("the gateway was built with a queue")?;
-    let worker = Part::start("queue worker", move |stop| async move {
-        // A call of a function that is not known yet would be given up.
-        while !listed() && !stop.is_stopped() {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        worker.run(stop).await
-    });
+    let worker = Part::start("queue worker", move |stop| worker.run(stop));
     let gateway = Part::start("gateway", move |stop| gateway.run(stop));
     let ended = run([worker, gateway, provider], stop, delay).await;
     queue.close().await;
