@@ -85,7 +85,7 @@ impl Invoker {
         if let Some(function) = self.functions.borrow().get(text) {
             return Some(Rc::clone(function));
         }
-        let name: FunctionName = text.parse().ok()?;
+        let name = self.state.name(text).ok()?;
         let replicas = Arc::clone(self.known.borrow().get(&name)?);
         let function = Rc::new(self.make(name, replicas));
         self.functions.borrow_mut().insert(text.into(), Rc::clone(&function));

@@ -9,6 +9,8 @@ use daemon::Clock;
 use provider::Provider;
 use queue::Queue;
 use std::sync::Arc;
+use wire::FunctionName;
+use wire::name::NameError;
 
 /// What a gateway is built from.
 #[derive(Clone)]
@@ -40,5 +42,10 @@ impl State {
         let scaler = Scaler::new(Arc::clone(&provider), config.scale_wait, config.scale_max_waiting);
         let peers = Peers::new(&config);
         Self { provider, queue, clock, counters, metrics, scaler, peers, config }
+    }
+
+    /// Reads `name` or `name.namespace`; without a namespace it is the provider's default one.
+    pub(crate) fn name(&self, text: &str) -> Result<FunctionName, NameError> {
+        if text.contains('.') { text.parse() } else { FunctionName::new(text, self.provider.default_namespace()) }
     }
 }

@@ -2,7 +2,7 @@
 //! one who deploys sees it.
 
 use kubernetes::label;
-use provider::check::{self, Checked, MAX_REPLICAS};
+use provider::check::{self, Checked};
 use provider::{ProviderError, Result};
 use wire::function::{FunctionDeployment, TextMap};
 use wire::{annotation, quantity};
@@ -29,32 +29,9 @@ pub(crate) fn deployment(mut deployment: FunctionDeployment) -> Result<(Checked,
     annotations(&deployment.annotations)?;
     deployment.constraints.iter().try_for_each(|text| constraint(text))?;
     resources(&deployment)?;
-    replicas(&deployment, checked.at_least)?;
+    check::replicas(&deployment, checked.at_least)?;
     checked.name.namespace().clone_into(&mut deployment.namespace);
     Ok((checked, deployment))
-}
-
-/// Checks that a function may have so many replicas.
-pub(crate) fn replicas(deployment: &FunctionDeployment, replicas: u32) -> Result<()> {
-    if replicas > 1 && has_data(&deployment.annotations) {
-        return Err(ProviderError::Invalid(format!(
-            "function {} has a data directory (annotation {}), which two replicas must not share: it can be scaled to \
-             0 and 1, not to {replicas}",
-            deployment.service,
-            annotation::DATA_PATH
-        )));
-    }
-    if replicas > MAX_REPLICAS {
-        return Err(ProviderError::Invalid(format!(
-            "{replicas} replicas of {} are too many: a function has {MAX_REPLICAS} at most",
-            deployment.service
-        )));
-    }
-    Ok(())
-}
-
-pub(crate) fn has_data(annotations: &TextMap) -> bool {
-    annotations.contains_key(annotation::DATA_PATH)
 }
 
 fn labels(labels: &TextMap) -> Result<()> {

@@ -58,12 +58,6 @@ impl KubernetesProvider {
         Arc::new(Self { config, client, board, meter: Meter::default() })
     }
 
-    /// The namespace of functions that name none.
-    #[must_use]
-    pub fn default_namespace(&self) -> &str {
-        self.config.default_namespace()
-    }
-
     /// Follows the cluster until stopped. Calls wait until it has been read once; when the API server goes away
     /// afterwards, the table stays as it is.
     pub async fn run(self: Arc<Self>, stop: Stop) {
@@ -124,6 +118,10 @@ impl Provider for KubernetesProvider {
             version: self.config.version.clone(),
             orchestration: "kubernetes".to_owned(),
         }
+    }
+
+    fn default_namespace(&self) -> &str {
+        self.config.default_namespace()
     }
 
     fn replicas(&self) -> ReplicaTable {

@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, ResourceExt};
 use kubernetes::{Function, FunctionSpec, label};
-use provider::{Deployed, ProviderError, Result};
+use provider::{Deployed, ProviderError, Result, check};
 use serde_json::json;
 use std::sync::Arc;
 use wire::FunctionName;
@@ -118,7 +118,7 @@ impl Functions<'_> {
 
     pub(crate) async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<()> {
         let wanted = self.find(name).await?;
-        admit::replicas(&wanted.deployment(name), replicas)?;
+        check::replicas(&wanted.deployment(name), replicas)?;
         self.scale_to(name, replicas).await
     }
 
@@ -202,7 +202,7 @@ fn replicas_after(before: &FunctionSpec, deployment: &FunctionDeployment) -> Opt
     let replicas = u32::try_from(before.replicas?).ok()?;
     let least = at_least(Some(&deployment.labels));
     let wanted = if at_least(before.labels.as_ref()) == least { replicas } else { least };
-    let wanted = if admit::has_data(&deployment.annotations) { wanted.min(1) } else { wanted };
+    let wanted = if check::has_data(&deployment.annotations) { wanted.min(1) } else { wanted };
     (wanted != replicas).then_some(wanted)
 }
 

@@ -3,7 +3,7 @@
 use crate::origin;
 use kubernetes::{Function, FunctionSpec, FunctionState, condition, label as names};
 use provider::check::MAX_REPLICAS;
-use provider::{FunctionReplicas, Replica};
+use provider::{FunctionReplicas, Replica, Standing};
 use std::sync::Arc;
 use wire::function::{FunctionDeployment, FunctionStatus, TextMap};
 use wire::{FunctionName, annotation, label};
@@ -68,25 +68,8 @@ impl Wanted {
                 deployment.annotations.insert(key.to_owned(), text.clone());
             }
         }
-        FunctionStatus {
-            name: name.name().to_owned(),
-            image: deployment.image,
-            namespace: name.namespace().to_owned(),
-            env_process: deployment.env_process,
-            env_vars: deployment.env_vars,
-            constraints: deployment.constraints,
-            secrets: deployment.secrets,
-            labels: deployment.labels,
-            annotations: deployment.annotations,
-            limits: deployment.limits,
-            requests: deployment.requests,
-            read_only_root_filesystem: deployment.read_only_root_filesystem,
-            invocation_count: 0.0,
-            replicas: self.desired().into(),
-            available_replicas: ready as u64,
-            created_at: self.created_at.clone(),
-            usage: None,
-        }
+        let standing = Standing { created_at: self.created_at.clone(), desired: self.desired(), ready };
+        provider::status(name, deployment, standing)
     }
 }
 

@@ -16,8 +16,6 @@ use wire::function::FunctionDeployment;
 
 /// Places inside that are every function's.
 const TAKEN: [&str; 6] = ["/proc", "/dev", "/etc", "/tmp", "/run/crema", "/var/openfaas"];
-/// The most replicas one box is asked for.
-pub(crate) const MOST_REPLICAS: u32 = 1000;
 
 /// A deployment that can be taken.
 pub(crate) struct Admitted {
@@ -42,31 +40,12 @@ pub(crate) fn admit(
             return Err(check::missing_secret(&checked.name, secret));
         }
     }
-    replicas(&deployment, checked.at_least)?;
+    check::replicas(&deployment, checked.at_least)?;
     data_path(&deployment)?;
     let image = images.find(&checked.image)?;
     isolation.admit(&deployment, &image)?;
     let deployment = FunctionDeployment { namespace: checked.name.namespace().to_owned(), ..deployment };
     Ok(Admitted { checked, deployment, image })
-}
-
-/// Checks that a function may have so many replicas.
-pub(crate) fn replicas(deployment: &FunctionDeployment, replicas: u32) -> Result<()> {
-    if replicas > 1 && desired::has_data(deployment) {
-        return Err(ProviderError::Invalid(format!(
-            "function {} has a data directory (annotation {}), which two replicas must not share: it can be scaled to \
-             0 and 1, not to {replicas}",
-            deployment.service,
-            annotation::DATA_PATH
-        )));
-    }
-    if replicas > MOST_REPLICAS {
-        return Err(ProviderError::Invalid(format!(
-            "{replicas} replicas of {} are too many: this provider runs up to {MOST_REPLICAS} of a function",
-            deployment.service
-        )));
-    }
-    Ok(())
 }
 
 /// What was deployed and is kept, but not enforced at this level of isolation; `None` when there is nothing.
@@ -85,7 +64,7 @@ pub(crate) fn not_enforced(deployment: &FunctionDeployment, isolation: &Isolatio
         (!deployment.constraints.is_empty(), "constraints"),
     ];
     let mut named: Vec<String> = named.iter().filter(|(is, _)| *is).map(|(_, name)| (*name).to_owned()).collect();
-    if desired::has_data(deployment)
+    if check::has_data(&deployment.annotations)
         && desired::data_size(deployment).is_some()
         && let Err(why) = data.can_bound(isolation.has_users())
     {

@@ -116,13 +116,8 @@ impl Desired {
 
     /// Whether two replicas must never run at once: they would share a data directory.
     pub(crate) fn is_exclusive(&self) -> bool {
-        has_data(&self.deployment)
+        provider::check::has_data(&self.deployment.annotations)
     }
-}
-
-/// Whether a deployment asks for a data directory.
-pub(crate) fn has_data(deployment: &FunctionDeployment) -> bool {
-    deployment.annotations.contains_key(annotation::DATA_PATH)
 }
 
 /// How many bytes a deployment's data directory is to stay below.

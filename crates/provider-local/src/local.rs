@@ -305,25 +305,12 @@ fn status(desired: &Desired, name: &FunctionName, seen: &Seen, data_trouble: Opt
     if !said.is_empty() {
         deployment.annotations.insert(annotation::STATUS.to_owned(), said.join("; "));
     }
-    FunctionStatus {
-        name: name.name().to_owned(),
-        image: deployment.image,
-        namespace: name.namespace().to_owned(),
-        env_process: deployment.env_process,
-        env_vars: deployment.env_vars,
-        constraints: deployment.constraints,
-        secrets: deployment.secrets,
-        labels: deployment.labels,
-        annotations: deployment.annotations,
-        limits: deployment.limits,
-        requests: deployment.requests,
-        read_only_root_filesystem: deployment.read_only_root_filesystem,
-        invocation_count: 0.0,
-        replicas: desired.replicas.into(),
-        available_replicas: seen.ready.len() as u64,
+    let standing = provider::Standing {
         created_at: desired.created_at.clone(),
-        usage: None,
-    }
+        desired: desired.replicas,
+        ready: seen.ready.len(),
+    };
+    provider::status(name, deployment, standing)
 }
 
 /// What replicas use together: memory now, CPU over a moment.

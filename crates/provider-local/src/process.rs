@@ -27,7 +27,7 @@ use async_trait::async_trait;
 use born::Born;
 use confined::{Confined, Replica};
 use helper::{Helper, Helpers};
-use provider::{Address, Door};
+use provider::{Address, Door, check};
 use running::Process;
 use sandbox::cgroup::Cgroup;
 use sandbox::{Level, Spec};
@@ -161,7 +161,7 @@ impl ProcessRuntime {
         self.secrets
             .mount(&dir.secrets(), order.name.namespace(), &deployment.secrets, user)
             .map_err(|error| StartError::new("give it its secrets", error))?;
-        let data = match desired::has_data(deployment) {
+        let data = match check::has_data(&deployment.annotations) {
             true => Some(self.data(order, user).map_err(|error| StartError::new("open its data directory", error))?),
             false => None,
         };

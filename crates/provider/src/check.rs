@@ -56,6 +56,30 @@ pub fn secret(name: &str) -> Result<()> {
     name::check_subdomain("secret name", name).map_err(invalid)
 }
 
+/// Checks that a function may have so many replicas.
+pub fn replicas(deployment: &FunctionDeployment, replicas: u32) -> Result<()> {
+    let service = &deployment.service;
+    if replicas > 1 && has_data(&deployment.annotations) {
+        return Err(ProviderError::Invalid(format!(
+            "function {service} has a data directory (annotation {}), which two replicas must not share: it can be \
+             scaled to 0 and 1, not to {replicas}",
+            annotation::DATA_PATH
+        )));
+    }
+    if replicas > MAX_REPLICAS {
+        return Err(ProviderError::Invalid(format!(
+            "{replicas} replicas of {service} are too many: a function has {MAX_REPLICAS} at most"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether a function has a data directory: then it has one replica at most, and an update stops it first.
+#[must_use]
+pub fn has_data(annotations: &TextMap) -> bool {
+    annotations.contains_key(annotation::DATA_PATH)
+}
+
 /// The error of a deployment that mounts a secret its namespace does not have. It is [`ProviderError::Invalid`]: the
 /// function may well exist.
 #[must_use]

@@ -12,20 +12,22 @@ mod error;
 #[cfg(feature = "memory")]
 pub mod memory;
 mod replicas;
+mod status;
 #[cfg(feature = "suite")]
 pub mod suite;
 
 pub use door::Door;
 pub use error::ProviderError;
 pub use replicas::{Address, FunctionReplicas, Replica, ReplicaTable, Replicas, TableWriter};
+pub use status::{Standing, status};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use wire::FunctionName;
 use wire::function::{FunctionDeployment, FunctionStatus};
 use wire::info::ProviderInfo;
 use wire::log::LogLine;
 use wire::namespace::Namespace;
+use wire::{DEFAULT_NAMESPACE, FunctionName};
 
 /// What a call of [`Provider`] gives.
 pub type Result<T> = std::result::Result<T, ProviderError>;
@@ -60,6 +62,11 @@ pub enum Deployed {
 pub trait Provider: Send + Sync + 'static {
     /// Who this provider is.
     fn info(&self) -> ProviderInfo;
+
+    /// The namespace of functions and secrets that are named without one.
+    fn default_namespace(&self) -> &str {
+        DEFAULT_NAMESPACE
+    }
 
     /// The live view of replicas. It holds every deployed function, also those at zero, before the first call of
     /// anything else returns.

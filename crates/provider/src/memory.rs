@@ -59,6 +59,7 @@ impl Script {
 /// The in-memory provider.
 #[derive(Debug)]
 pub struct MemoryProvider {
+    default_namespace: String,
     images: Option<BTreeSet<String>>,
     pace: Duration,
     begun: AtomicU32,
@@ -77,11 +78,18 @@ impl MemoryProvider {
     /// A provider without functions that takes every image.
     #[must_use]
     pub fn new() -> Self {
+        Self::in_namespace(DEFAULT_NAMESPACE)
+    }
+
+    /// The same with another default namespace.
+    #[must_use]
+    pub fn in_namespace(name: &str) -> Self {
         let mark = || [MARK].map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        let namespace = Namespace { name: DEFAULT_NAMESPACE.to_owned(), labels: mark(), annotations: mark() };
+        let namespace = Namespace { name: name.to_owned(), labels: mark(), annotations: mark() };
         let space = Space { namespace, ..Space::default() };
-        let state = State { spaces: [(DEFAULT_NAMESPACE.to_owned(), space)].into(), ..State::default() };
+        let state = State { spaces: [(name.to_owned(), space)].into(), ..State::default() };
         Self {
+            default_namespace: name.to_owned(),
             images: None,
             pace: Duration::ZERO,
             begun: AtomicU32::new(0),
@@ -187,6 +195,10 @@ impl Provider for MemoryProvider {
         ProviderInfo { provider: "crema-memory".to_owned(), version, orchestration: "memory".to_owned() }
     }
 
+    fn default_namespace(&self) -> &str {
+        &self.default_namespace
+    }
+
     fn replicas(&self) -> ReplicaTable {
         self.table.table()
     }
@@ -195,14 +207,16 @@ impl Provider for MemoryProvider {
         let mut state = self.state();
         state.space(namespace)?;
         let functions = &state.spaces[namespace].functions;
-        Ok(functions.iter().map(|(name, function)| state.status(name, function)).collect())
+        let named =
+            functions.iter().filter_map(|(name, function)| Some((FunctionName::new(name, namespace).ok()?, function)));
+        Ok(named.map(|(name, function)| state.status(&name, function)).collect())
     }
 
     async fn status(&self, name: &FunctionName, _usage: bool) -> Result<FunctionStatus> {
         let state = self.state();
         let function = state.spaces.get(name.namespace()).and_then(|space| space.functions.get(name.name()));
         let function = function.ok_or_else(|| ProviderError::NoFunction(name.clone()))?;
-        Ok(state.status(name.name(), function))
+        Ok(state.status(name, function))
     }
 
     async fn deploy(&self, mut deployment: FunctionDeployment) -> Result<Deployed> {
@@ -318,7 +332,7 @@ impl Provider for MemoryProvider {
     async fn delete_namespace(&self, name: &str) -> Result<()> {
         let mut state = self.state();
         let functions = state.space(name)?.functions.len();
-        if name == DEFAULT_NAMESPACE {
+        if name == self.default_namespace {
             return Err(ProviderError::Conflict(format!("namespace {name} is the default one and stays")));
         }
         if functions > 0 {

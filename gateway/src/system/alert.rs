@@ -8,7 +8,7 @@ use crate::state::State;
 use actix_web::{HttpResponse, web};
 use provider::FunctionReplicas;
 use serde::Deserialize;
-use wire::{FunctionName, label};
+use wire::label;
 
 /// The most replicas unless the label says otherwise.
 const USUAL_MOST: u32 = 20;
@@ -46,8 +46,8 @@ pub(super) async fn receive(payload: web::Payload, state: web::Data<State>) -> R
 }
 
 async fn scale(state: &State, alert: &Alert) -> Result<(), Refusal> {
-    let name: FunctionName =
-        alert.labels.function_name.parse().map_err(|error| Refusal::BadRequest(format!("function_name: {error}")))?;
+    let name = state.name(&alert.labels.function_name);
+    let name = name.map_err(|error| Refusal::BadRequest(format!("function_name: {error}")))?;
     let Some(function) = state.provider.replicas().get(&name) else {
         return Err(Refusal::NotFound(format!("function {name} not found")));
     };

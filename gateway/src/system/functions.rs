@@ -12,7 +12,7 @@ type Answer = Result<HttpResponse, Refusal>;
 
 /// The functions of a namespace, with how often each was called.
 pub(super) async fn list(request: HttpRequest, state: web::Data<State>) -> Answer {
-    let mut functions = state.provider.list(&query::namespace(&request)).await?;
+    let mut functions = state.provider.list(&query::namespace(&request, &state)).await?;
     functions.iter_mut().for_each(|function| count(&state, function));
     Ok(peer::counted(&state).json(functions))
 }
@@ -37,14 +37,14 @@ async fn deployment(
     state: &State,
 ) -> Result<FunctionDeployment, Refusal> {
     let mut deployment: FunctionDeployment = body::json("a function deployment", payload, state).await?;
-    deployment.namespace = query::namespace_or(request, &deployment.namespace);
+    deployment.namespace = query::namespace_or(request, state, &deployment.namespace);
     Ok(deployment)
 }
 
 /// Removes a function. Its data directory stays unless the query says `purge=true`.
 pub(super) async fn delete(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Answer {
     let wanted: DeleteFunction = body::json("{\"functionName\": …}", payload, &state).await?;
-    let name = named(&wanted.function_name, &query::namespace_or(&request, &wanted.namespace))?;
+    let name = named(&wanted.function_name, &query::namespace_or(&request, &state, &wanted.namespace))?;
     let purge = query::flag(&request, "purge")?;
     let counted = state.clone();
     whole::change(&state.provider, move |provider| async move {
@@ -58,7 +58,7 @@ pub(super) async fn delete(request: HttpRequest, payload: web::Payload, state: w
 
 /// One function; with `usage=1` what it uses.
 pub(super) async fn status(request: HttpRequest, name: web::Path<String>, state: web::Data<State>) -> Answer {
-    let name = named(&name, &query::namespace(&request))?;
+    let name = named(&name, &query::namespace(&request, &state))?;
     let mut function = state.provider.status(&name, query::flag(&request, "usage")?).await?;
     count(&state, &mut function);
     Ok(peer::counted(&state).json(function))
@@ -72,7 +72,8 @@ pub(super) async fn scale(
     state: web::Data<State>,
 ) -> Answer {
     let wanted: ScaleFunction = body::json("{\"replicas\": …}", payload, &state).await?;
-    let namespace = query::get(&request, "namespace").unwrap_or(wanted.namespace);
+    let namespace = query::get(&request, "namespace");
+    let namespace = namespace.unwrap_or_else(|| query::namespace_or(&request, &state, &wanted.namespace));
     let name = named(&name, &namespace)?;
     let replicas = u32::try_from(wanted.replicas).ok().filter(|replicas| *replicas <= MAX_REPLICAS);
     let replicas = replicas.ok_or_else(|| {

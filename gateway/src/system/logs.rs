@@ -28,7 +28,7 @@ pub(super) async fn stream(
     let Some(name) = query::get(&request, "name") else {
         return Err(Refusal::BadRequest("name is missing: say whose log, as in /system/logs?name=hello".to_owned()));
     };
-    let name = named(&name, &query::namespace(&request))?;
+    let name = named(&name, &query::namespace(&request, &state))?;
     let query = LogQuery {
         // Zero and less is all, as OpenFaaS has it.
         tail: query::number(&request, "tail")?.and_then(|tail| usize::try_from(tail).ok()).filter(|tail| *tail > 0),

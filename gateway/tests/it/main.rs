@@ -7,6 +7,7 @@ mod door;
 mod inside;
 mod invoke;
 mod logs;
+mod namespaces;
 mod panics;
 mod peers;
 mod ready;

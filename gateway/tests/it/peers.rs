@@ -1,11 +1,12 @@
 //! Several gateways, each with its own queue: whoever asks one of them means all.
 
+use crate::calls::{ACCEPTED_AT, invocation};
 use crate::stage::{Answer, Function, Stage, eventually, raw, read_request};
 use daemon::SystemClock;
 use gateway::{Config, Credentials, Gateway, Parts, Peering};
 use provider::memory::{MemoryProvider, Script};
 use provider::{Address, Provider};
-use queue::{Invocation, Outcome, Queue, Source, sqlite};
+use queue::{Outcome, Queue, sqlite};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,7 +61,7 @@ impl Cluster {
     async fn dead(&self, gateway: usize, call_id: &str, ended: u64) {
         let queue = &self.queues[gateway];
         queue.push(vec![invocation(call_id)]).await.unwrap();
-        let lease = queue.lease(1, Vec::new(), 1000).await.unwrap().remove(0);
+        let lease = queue.lease(1, Vec::new(), ACCEPTED_AT).await.unwrap().remove(0);
         let outcome = Outcome { status: Some(500), reason: Some("it broke".to_owned()) };
         queue.bury(lease.sequence, outcome, ended).await.unwrap();
     }
@@ -69,22 +70,6 @@ impl Cluster {
 /// A port that nobody listens on; another socket may take it at once.
 fn reserved() -> std::net::TcpListener {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap()
-}
-
-fn invocation(call_id: &str) -> Invocation {
-    Invocation {
-        call_id: call_id.to_owned(),
-        function: "hello".parse().unwrap(),
-        method: "POST".to_owned(),
-        path_and_query: "/".to_owned(),
-        headers: Vec::new(),
-        body: "".into(),
-        callback_url: None,
-        accepted_at: 1000,
-        trace: None,
-        source: Source::Http,
-        key: None,
-    }
 }
 
 /// A peer that takes connections and says nothing.

@@ -91,7 +91,15 @@ impl Stage {
 }
 
 pub(crate) fn build(config: Config, queue: Option<Arc<dyn Queue>>) -> (Gateway, Arc<MemoryProvider>) {
-    let provider = Arc::new(MemoryProvider::new());
+    build_over(MemoryProvider::new(), config, queue)
+}
+
+pub(crate) fn build_over(
+    provider: MemoryProvider,
+    config: Config,
+    queue: Option<Arc<dyn Queue>>,
+) -> (Gateway, Arc<MemoryProvider>) {
+    let provider = Arc::new(provider);
     let port = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = Config { listen: port, metrics: port, workers: 2, ..config };
     let parts = Parts { provider: Arc::clone(&provider) as _, queue, clock: Arc::new(SystemClock) };

@@ -17,8 +17,8 @@ pub(crate) const NAMESPACE: &str = wire::DEFAULT_NAMESPACE;
 pub(crate) struct Bench {
     pub(crate) api: Api,
     pub(crate) provider: Arc<KubernetesProvider>,
-    stopper: Stopper,
-    stand_in: Option<AbortOnDropHandle<()>>,
+    _stopper: Stopper,
+    _stand_in: Option<AbortOnDropHandle<()>>,
 }
 
 impl Bench {
@@ -30,7 +30,7 @@ impl Bench {
     pub(crate) fn at(api: Api, config: Config) -> Self {
         let client = api.client();
         let stand_in = Some(AbortOnDropHandle::new(tokio::spawn(stand_in::run(client, String::new()))));
-        Self { stand_in, ..Self::alone(api, config) }
+        Self { _stand_in: stand_in, ..Self::alone(api, config) }
     }
 
     /// Where nobody gives functions replicas.
@@ -38,14 +38,7 @@ impl Bench {
         let provider = KubernetesProvider::with_client(config, api.client());
         let (stopper, stop) = stop::pair();
         tokio::spawn(Arc::clone(&provider).run(stop));
-        Self { api, provider, stopper, stand_in: None }
-    }
-
-    /// The API server, after the provider has gone.
-    pub(crate) fn stop(self) -> Api {
-        self.stopper.stop();
-        drop(self.stand_in);
-        self.api
+        Self { api, provider, _stopper: stopper, _stand_in: None }
     }
 
     pub(crate) async fn deployed(&self, name: &str) -> FunctionName {

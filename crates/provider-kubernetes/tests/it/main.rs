@@ -7,5 +7,4 @@ mod changes;
 mod cluster;
 mod faults;
 mod logs;
-mod promises;
 mod stand_in;

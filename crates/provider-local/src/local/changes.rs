@@ -103,7 +103,7 @@ impl Changes {
         let before = {
             let _turn = self.turn();
             let Entry::Known(before) = self.find(name)? else { return Err(unreadable(name)) };
-            admit::replicas(&before.deployment, replicas)?;
+            check::replicas(&before.deployment, replicas)?;
             if before.replicas == replicas {
                 return Ok(());
             }
@@ -282,7 +282,7 @@ fn replicas_after(before: &Desired, admitted: &Admitted) -> Result<u32> {
     let changed = least(&before.deployment.labels) != least(&admitted.deployment.labels);
     let replicas = if changed { admitted.checked.at_least } else { before.replicas };
     // A function that gets a data directory now may have had several.
-    Ok(if admit::replicas(&admitted.deployment, replicas).is_ok() { replicas } else { replicas.min(1) })
+    Ok(if check::replicas(&admitted.deployment, replicas).is_ok() { replicas } else { replicas.min(1) })
 }
 
 fn unreadable(name: &FunctionName) -> ProviderError {

@@ -2,7 +2,7 @@
 
 use super::Script;
 use crate::replicas::{FunctionReplicas, Replica};
-use crate::{ProviderError, Result, check};
+use crate::{ProviderError, Result, Standing, check};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -47,29 +47,10 @@ impl State {
             .ok_or_else(|| ProviderError::NoFunction(name.clone()))
     }
 
-    pub(super) fn status(&self, name: &str, function: &Function) -> FunctionStatus {
-        let deployment = function.deployment.clone();
-        let full = FunctionName::new(name, &deployment.namespace).ok();
-        let script = full.and_then(|full| self.scripts.get(&full));
-        FunctionStatus {
-            name: deployment.service,
-            image: deployment.image,
-            namespace: deployment.namespace,
-            env_process: deployment.env_process,
-            env_vars: deployment.env_vars,
-            constraints: deployment.constraints,
-            secrets: deployment.secrets,
-            labels: deployment.labels,
-            annotations: deployment.annotations,
-            limits: deployment.limits,
-            requests: deployment.requests,
-            read_only_root_filesystem: deployment.read_only_root_filesystem,
-            invocation_count: 0.0,
-            replicas: function.desired.into(),
-            available_replicas: function.ready(script).into(),
-            created_at: function.created_at.clone(),
-            usage: None,
-        }
+    pub(super) fn status(&self, name: &FunctionName, function: &Function) -> FunctionStatus {
+        let ready = function.ready(self.scripts.get(name)) as usize;
+        let standing = Standing { created_at: function.created_at.clone(), desired: function.desired, ready };
+        crate::status(name, function.deployment.clone(), standing)
     }
 }
 
