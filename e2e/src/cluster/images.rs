@@ -13,7 +13,7 @@ pub const REGISTRY: &str = "docker.io/crema";
 /// The image of a function that does what its environment says, without its version.
 pub const ACTOR_IMAGE: &str = "docker.io/crema-e2e/actor";
 /// Other names for it, of the recordings of faas-cli.
-const RECORDED: [&str; 4] = ["owner/hello:0.1.0", "owner/hello:0.2.0", "owner/staged:0.2.0", "owner/sleeper:0.1.0"];
+const RECORDED: [&str; 4] = ["owner/hello:0.1.0", "owner/hello:0.2.0", "owner/staged:0.2.0", "owner/sleeper:latest"];
 /// A folder with the archives, already built.
 const ENV_IMAGES: &str = "CREMA_E2E_IMAGES";
 
