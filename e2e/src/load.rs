@@ -4,7 +4,7 @@ use crate::http::Http;
 use crate::platform::State;
 use crate::shop::{Ended, Shop, books_agree, espresso};
 use crate::system::processes_of;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,6 +20,8 @@ pub struct Placed {
     pub acknowledged: Vec<String>,
     /// Not acknowledged: they may have been taken all the same.
     pub others: Vec<String>,
+    /// What tills were told instead, and how often.
+    pub refusals: BTreeMap<String, usize>,
 }
 
 /// Tills that place orders until they are closed.
@@ -51,6 +53,9 @@ impl Tills {
             let till = till.await.unwrap();
             placed.acknowledged.extend(till.acknowledged);
             placed.others.extend(till.others);
+            for (said, count) in till.refusals {
+                *placed.refusals.entry(said).or_default() += count;
+            }
         }
     }
 }
@@ -71,8 +76,10 @@ async fn place_orders(url: String, prefix: String, stop: Arc<AtomicBool>) -> Pla
                 tokio::time::sleep(PACE).await;
             }
             // The platform or the function is away: a till would try again.
-            _ => {
+            refused => {
                 placed.others.push(id);
+                let said = refused.map_or_else(|error| error, |answer| format!("{} {}", answer.status, answer.text()));
+                *placed.refusals.entry(said).or_default() += 1;
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }

