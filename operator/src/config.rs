@@ -34,7 +34,7 @@ pub const ENV_MEMORY_LIMIT: &str = "function_memory_limit";
 pub const ENV_STORAGE_CLASS: &str = "data_storage_class";
 /// How long a roll-out may go without progress.
 pub const ENV_PROGRESS_DEADLINE: &str = "progress_deadline_seconds";
-/// Where `/healthz` and `/metrics` are served.
+/// Where `/healthz`, `/ready` and `/metrics` are served.
 pub const ENV_METRICS: &str = "CREMA_METRICS";
 /// What a pod is called.
 const ENV_HOST_NAME: &str = "HOSTNAME";
@@ -67,7 +67,7 @@ pub struct Config {
     pub storage_class: Option<String>,
     /// How long a roll-out may go without progress until it is called stalled; 120 s.
     pub progress_deadline: Duration,
-    /// Where `/healthz` and `/metrics` are served; `127.0.0.1:8083`.
+    /// Where `/healthz`, `/ready` and `/metrics` are served; `127.0.0.1:8083`.
     pub metrics: SocketAddr,
 }
 

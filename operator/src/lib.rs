@@ -17,7 +17,6 @@ mod owner;
 mod pace;
 mod reconcile;
 mod report;
-mod server;
 mod stalled;
 mod status;
 mod stores;

@@ -5,9 +5,8 @@ use crate::lease::Lease;
 use crate::metrics::Metrics;
 use crate::reconcile::Reconciler;
 use crate::report::Reporter;
-use crate::server;
 use crate::stores::Stores;
-use daemon::{Clock, Stop};
+use daemon::{Clock, Health, Stop, health};
 use futures_util::StreamExt;
 use kube::Client;
 use kube::runtime::controller::{self, Error as ControllerError, applier};
@@ -15,25 +14,21 @@ use kubernetes::Function;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use tokio::net::TcpListener;
 
 /// How many Functions are looked at at the same time.
 const CONCURRENCY: u16 = 8;
 
 /// Makes Functions true.
 pub struct Operator {
-    config: Arc<Config>,
-    client: Client,
-    clock: Arc<dyn Clock>,
-    listener: TcpListener,
-    metrics: Arc<Metrics>,
+    health: Health,
+    lead: Lead,
 }
 
 /// Why there is no operator.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
-    /// The address of `/healthz` and `/metrics`.
-    #[error("cannot listen on {address} for /healthz and /metrics (CREMA_METRICS): {error}")]
+    /// The address of `/healthz`, `/ready` and `/metrics`.
+    #[error("cannot listen on {address} for /healthz, /ready and /metrics (CREMA_METRICS): {error}")]
     Listen {
         /// Where.
         address: SocketAddr,
@@ -46,35 +41,22 @@ impl Operator {
     /// Takes what it needs and listens; it begins in [`run`](Self::run).
     pub async fn build(config: Config, client: Client, clock: Arc<dyn Clock>) -> Result<Self, OperatorError> {
         let address = config.metrics;
-        let bound = TcpListener::bind(address).await;
-        let listener = bound.map_err(|error| OperatorError::Listen { address, error })?;
-        Ok(Self { config: Arc::new(config), client, clock, listener, metrics: Arc::new(Metrics::new()) })
+        let bound = Health::bind(address).await;
+        let health = bound.map_err(|error| OperatorError::Listen { address, error })?;
+        Ok(Self { health, lead: Lead { config: Arc::new(config), client, clock, metrics: Arc::default() } })
     }
 
-    /// Where `/healthz` and `/metrics` are.
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// Where `/healthz`, `/ready` and `/metrics` are.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.health.address()
     }
 
     /// Works until `stop`.
     pub async fn run(self, stop: Stop) {
-        let metrics = Arc::clone(&self.metrics);
-        let work = self.work();
-        tokio::select! {
-            never = server::serve(work.listener, metrics) => match never {},
-            () = work.lead.run(stop) => {}
-        }
+        let Self { health, lead } = self;
+        health::beside(Some(health), Arc::clone(&lead.metrics), lead.run(stop)).await;
     }
-
-    fn work(self) -> Work {
-        let Self { config, client, clock, listener, metrics } = self;
-        Work { listener, lead: Lead { config, client, clock, metrics } }
-    }
-}
-
-struct Work {
-    listener: TcpListener,
-    lead: Lead,
 }
 
 struct Lead {
@@ -102,7 +84,7 @@ impl Lead {
                 () = lease.keep(&mut held) => false,
                 never = self.act() => match never {},
             };
-            self.metrics.leader.set(0);
+            self.metrics.leads(false);
             if stopped {
                 lease.release(held).await;
             } else {
@@ -114,7 +96,7 @@ impl Lead {
     /// Looks at every Function that may not be as it should be. What is under way when this is dropped is given up: a
     /// request that was sent may still be done, the next leader does it again.
     async fn act(&self) -> Infallible {
-        self.metrics.leader.set(1);
+        self.metrics.leads(true);
         let (stores, queue) = Stores::follow(&self.client, &self.config);
         let functions = stores.functions.clone();
         let reconciler = Arc::new(Reconciler {
@@ -136,8 +118,7 @@ impl Lead {
         );
         let mut looks = std::pin::pin!(looks);
         while let Some(look) = looks.next().await {
-            self.metrics.looks.inc();
-            self.metrics.functions.set(i64::try_from(functions.len()).unwrap_or(i64::MAX));
+            self.metrics.looked(functions.len());
             match look {
                 Ok(_) | Err(ControllerError::ReconcilerFailed(..)) => {}
                 Err(ControllerError::ObjectNotFound(gone)) => reconciler.forget(gone.namespace.as_deref(), &gone.name),

@@ -107,7 +107,7 @@ impl Reconciler {
             memory.failures = memory.failures.saturating_add(1);
             memory.failures
         });
-        self.metrics.failures.inc();
+        self.metrics.failed();
         let (name, namespace) = (function.name_any(), function.namespace().unwrap_or_default());
         if failures == 3 {
             tracing::warn!(%error, function = name, namespace, "A function cannot be made true; trying on");

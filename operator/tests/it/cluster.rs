@@ -3,7 +3,7 @@
 use daemon::{Env, ProcessEnv, Stopper, SystemClock};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use hyper::http::{Request, Uri};
+use http::{Request, Uri};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
