@@ -4,6 +4,7 @@
 //! forks the function's process as a child of the platform, and lets it go on once the platform knows of it; what
 //! belongs inside is made by that process itself ([`inside`]).
 
+mod ahead;
 mod devices;
 mod inside;
 mod mounts;
@@ -15,8 +16,8 @@ mod user;
 
 use crate::exchange::{self, Failure, Go, Reply, Step};
 use crate::{Level, Network, Spec};
-use mounts::Sources;
-use network::Ahead;
+use ahead::{Ahead, EmptyRoot};
+use mounts::{Below, Sources};
 use rustix::fs::Mode;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use std::fs::File;
@@ -25,12 +26,12 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
-use sys::Forked;
+use sys::{Forked, Idle};
 
 /// The name the helper is started under.
 pub const NAME: &str = "crema-sandbox";
-/// The word for one that is to make a network before it is told what for.
-pub(crate) const NETWORK_AHEAD: &str = "network";
+/// The word for one that is to make what it can before it is told what for.
+pub(crate) const AHEAD: &str = "ahead";
 
 /// Works as the helper if this process was started as one; to be called first of all in `main`.
 ///
@@ -41,7 +42,7 @@ pub fn intercept() -> Option<ExitCode> {
     if words.next()? != NAME {
         return None;
     }
-    let is_ahead = words.next().is_some_and(|word| word == NETWORK_AHEAD);
+    let is_ahead = words.next().is_some_and(|word| word == AHEAD);
     // Whom to tell of an error is what failed.
     let Ok(platform) = take_platform() else { return Some(ExitCode::FAILURE) };
     match run(&platform, is_ahead) {
@@ -75,7 +76,7 @@ fn tell(platform: &OwnedFd, failure: Failure) {
 
 fn run(platform: &OwnedFd, is_ahead: bool) -> Result<Option<AgentParts>, Failure> {
     die_with_platform(platform)?;
-    let ahead = if is_ahead { Ahead::make()? } else { None };
+    let ahead = if is_ahead { Ahead::make()? } else { Ahead::default() };
     match exchange::receive_spec(platform).step("read what to start")? {
         Some((go, spec)) => start(platform, &spec, go, ahead),
         None => Ok(None),
@@ -105,27 +106,30 @@ struct Outside {
     sources: Option<Sources>,
     listeners: Vec<TcpListener>,
     agent: Option<UnixListener>,
+    /// What gave its user namespace: its end is waited for when the function is on its way.
+    idle: Option<Idle>,
 }
 
-fn start(platform: &OwnedFd, spec: &Spec, go: Go, ahead: Option<Ahead>) -> Result<Option<AgentParts>, Failure> {
+fn start(platform: &OwnedFd, spec: &Spec, go: Go, mut ahead: Ahead) -> Result<Option<AgentParts>, Failure> {
     sys::close_on_exec_from(3).step("close what was inherited")?;
     // What is made for the function is for it to use, and it begins as programs expect, whatever the platform has.
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let groups = open_groups(spec)?;
+    let root = ahead.take_root(spec.level);
     let outside = prepare(platform, spec, ahead)?;
     let (gate, opener) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;
-    let namespaces = match spec.level {
-        Level::None | Level::Process => 0,
-        Level::Userns | Level::Full => libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS,
-    };
-    match sys::fork(namespaces).step("clone with new namespaces")? {
+    match fork(spec.level, root.as_ref())? {
         Forked::Child => {
-            drop(opener);
-            inside::enter(platform, spec, outside.sources, groups, &gate)?;
+            // It has no such child.
+            std::mem::forget(outside.idle);
+            let below = if root.is_some() { Below::Nothing } else { Below::Machine };
+            drop((opener, root));
+            inside::enter(platform, spec, (outside.sources, below), groups, &gate)?;
             Ok(None)
         }
         Forked::Parent(pid, end) => {
             drop(groups);
+            root.map_or(Ok(()), EmptyRoot::leave)?;
             let listeners: Vec<_> = outside.listeners.iter().map(AsFd::as_fd).collect();
             exchange::send_reply(platform, &Reply::Forked { pid: pid.as_raw_nonzero().get() }, &listeners)
                 .step("tell the platform")?;
@@ -146,6 +150,20 @@ fn start(platform: &OwnedFd, spec: &Spec, go: Go, ahead: Option<Ahead>) -> Resul
     }
 }
 
+/// Forks the function's process with namespaces of its own.
+fn fork(level: Level, root: Option<&EmptyRoot>) -> Result<Forked, Failure> {
+    let others = libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    let namespaces = match (level, root) {
+        (Level::None | Level::Process, _) => 0,
+        (Level::Userns | Level::Full, None) => libc::CLONE_NEWNS | others,
+        (Level::Userns | Level::Full, Some(root)) => {
+            root.enter()?;
+            others
+        }
+    };
+    sys::fork(namespaces).step("clone with new namespaces")
+}
+
 /// The control groups' files, opened while that is allowed.
 fn open_groups(spec: &Spec) -> Result<Vec<File>, Failure> {
     let open = |path: &std::path::PathBuf| {
@@ -155,9 +173,9 @@ fn open_groups(spec: &Spec) -> Result<Vec<File>, Failure> {
 }
 
 /// Makes what belongs outside, and becomes whoever may make the rest.
-fn prepare(platform: &OwnedFd, spec: &Spec, ahead: Option<Ahead>) -> Result<Outside, Failure> {
-    let mut outside = Outside { sources: None, listeners: Vec::new(), agent: None };
-    let ahead = ahead.map(|ahead| ahead.fit(spec)).transpose()?.flatten();
+fn prepare(platform: &OwnedFd, spec: &Spec, mut ahead: Ahead) -> Result<Outside, Failure> {
+    let mut outside = Outside { sources: None, listeners: Vec::new(), agent: None, idle: None };
+    let has_network = ahead.fit_network(spec)?;
     if spec.level < Level::Userns {
         return Ok(outside);
     }
@@ -166,13 +184,16 @@ fn prepare(platform: &OwnedFd, spec: &Spec, ahead: Option<Ahead>) -> Result<Outs
         outside.agent = Some(UnixListener::bind(path).step_with(|| format!("listen on {}", path.display()))?);
     }
     if is_root {
-        outside.sources = Some(Sources::open(spec)?);
+        if spec.user.is_some() && mounts::can_map(spec) {
+            outside.idle = ahead.take_idle().or_else(|| Idle::fork().ok());
+        }
+        outside.sources = Some(Sources::open(spec, outside.idle.as_ref())?);
     }
     if spec.level == Level::Userns {
         user::enter_namespace(platform, spec, is_root)?;
     }
     if let Network::Own { listen, .. } = &spec.network {
-        if ahead.is_none() {
+        if !has_network {
             network::make()?;
         }
         outside.listeners = network::listen_on(listen)?;

@@ -107,8 +107,8 @@ impl Launcher {
     /// The same for a helper that is started ahead of need, for functions at a level: it makes ahead what does not
     /// depend on the function.
     pub fn command_ahead(&self, level: Level) -> io::Result<(Command, Control)> {
-        // Below, a network belongs to the function's user namespace.
-        self.command_with((level == Level::Full).then_some(helper::NETWORK_AHEAD))
+        // Below, networks and mounts belong to the function's user namespace.
+        self.command_with((level == Level::Full).then_some(helper::AHEAD))
     }
 
     fn command_with(&self, ahead: Option<&str>) -> io::Result<(Command, Control)> {

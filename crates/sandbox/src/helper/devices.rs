@@ -51,7 +51,7 @@ pub(super) fn open() -> Result<Vec<(&'static str, OwnedFd)>, Failure> {
     Ok(devices)
 }
 
-/// Mounts `/proc` of this process namespace, without what is no business of a function.
+/// Mounts `/proc` of this process namespace, without what is no business of a function. `/dev` is there already.
 pub(super) fn mount_proc(root: &Root) -> Result<(), Failure> {
     let proc = mounts::new("proc", &[], PLAIN).step("make /proc")?;
     root.attach(&proc, Path::new("/proc")).step("mount /proc")?;
@@ -59,18 +59,18 @@ pub(super) fn mount_proc(root: &Root) -> Result<(), Failure> {
         let Ok(status) = rustix::fs::statat(&proc, name, rustix::fs::AtFlags::empty()) else { continue };
         let place = Path::new("/proc").join(name);
         let hide = || format!("hide {}", place.display());
-        let cover = match FileType::from_raw_mode(status.st_mode) {
-            FileType::Directory => {
-                mounts::new("tmpfs", &[("size", "4k"), ("nr_inodes", "1")], PLAIN | MOUNT_ATTR_RDONLY)
-                    .step_with(hide)?
-            }
-            _ => mounts::open(Path::new("/dev/null"), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY)?,
-        };
-        root.attach(&cover, &place).step_with(hide)?;
+        if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
+            let cover = mounts::empty().step_with(hide)?;
+            root.attach(&cover, &place).step_with(hide)?;
+        } else {
+            let attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY;
+            root.again(Path::new("/dev/null"), &place, attributes)?;
+        }
     }
     for name in READ_ONLY {
         if rustix::fs::statat(&proc, name, rustix::fs::AtFlags::empty()).is_ok() {
-            root.again(&Path::new("/proc").join(name), PLAIN | MOUNT_ATTR_RDONLY)?;
+            let place = Path::new("/proc").join(name);
+            root.again(&place, &place, PLAIN | MOUNT_ATTR_RDONLY)?;
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! The function's process on its way in: from a copy of the helper to the function's program.
 
-use super::mounts::{self, Sources};
+use super::mounts::{self, Below, Sources};
 use super::{die_with_platform, program, sys, user};
 use crate::exchange::{Failure, Step};
 use crate::{Level, Spec, confine, seccomp};
@@ -13,13 +13,13 @@ use std::os::fd::OwnedFd;
 pub(super) fn enter(
     platform: &OwnedFd,
     spec: &Spec,
-    sources: Option<Sources>,
+    (sources, below): (Option<Sources>, Below),
     groups: Vec<File>,
     gate: &OwnedFd,
 ) -> Result<(), Failure> {
     if spec.level >= Level::Userns {
         rustix::system::sethostname(spec.hostname.as_bytes()).step("set the host name")?;
-        mounts::build(spec, sources)?;
+        mounts::build(spec, sources, below)?;
     }
     join(groups)?;
     wait_for(gate)?;

@@ -3,7 +3,7 @@
 //! Sources are taken as trees of their own, unattached, with their attributes set; they are attached at places that
 //! are looked up inside the new root, so that no link of an image leads out of it.
 
-use super::sys::{self, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, Reach};
+use super::sys::{self, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, Reach};
 use super::{devices, user};
 use crate::exchange::{Failure, Step};
 use crate::{Level, Spec};
@@ -26,21 +26,23 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Takes what the spec names.
-    pub(super) fn open(spec: &Spec) -> Result<Self, Failure> {
+    /// Takes what the spec names. The idle process gives its user namespace for the map of owners, and may have ended
+    /// then.
+    pub(super) fn open(spec: &Spec, idle: Option<&sys::Idle>) -> Result<Self, Failure> {
         let read_only = |yes| if yes { PLAIN | MOUNT_ATTR_RDONLY } else { PLAIN };
         let mounts = spec.mounts.iter().map(|mount| open(&mount.source, read_only(mount.read_only)));
         let root = open(&spec.root, PLAIN | MOUNT_ATTR_RDONLY)?;
-        if let Some(user) = spec.user.filter(|_| rustix::process::geteuid().is_root() && can_map(spec)) {
+        if let (Some(user), Some(idle)) = (spec.user, idle) {
             // A file system that cannot do it shows root's files as root's: what others may read can be read.
-            user::map_of_root(user).and_then(|map| sys::map_mount(&root, &map)).unwrap_or_default();
+            user::map_of_root(user, idle).and_then(|map| sys::map_mount(&root, &map)).unwrap_or_default();
+            idle.end();
         }
         Ok(Self { root, mounts: mounts.collect::<Result<_, _>>()?, devices: devices::open()? })
     }
 }
 
 /// Whether the image can be shown with other owners: as it is from Linux 5.12 on, below an overlay from 5.19 on.
-fn can_map(spec: &Spec) -> bool {
+pub(super) fn can_map(spec: &Spec) -> bool {
     let release = rustix::system::uname();
     let mut numbers = release.release().to_str().unwrap_or_default().split(['.', '-']).map(|word| word.parse().ok());
     let version: (Option<u32>, Option<u32>) = (numbers.next().flatten(), numbers.next().flatten());
@@ -72,6 +74,12 @@ pub(super) fn new(kind: &str, options: &[(&str, &str)], attributes: u64) -> rust
     rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
+/// A directory that stays empty.
+pub(super) fn empty() -> rustix::io::Result<OwnedFd> {
+    let options = [("size", "4k"), ("nr_inodes", "1"), ("mode", "755")];
+    new("tmpfs", &options, PLAIN | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY)
+}
+
 /// The root being built.
 pub(super) struct Root(pub(super) OwnedFd);
 
@@ -101,10 +109,10 @@ impl Root {
         rustix::mount::move_mount(tree, "", &place, "", flags)
     }
 
-    /// Shows what is at a place inside once more at the same place, with other attributes.
-    pub(super) fn again(&self, path: &Path, attributes: u64) -> Result<(), Failure> {
-        let name = || format!("mount {} again", path.display());
-        let place = self.place(path).step_with(name)?;
+    /// Shows what is at a place inside once more at another, or the same, with other attributes.
+    pub(super) fn again(&self, from: &Path, path: &Path, attributes: u64) -> Result<(), Failure> {
+        let name = || format!("mount {} again at {}", from.display(), path.display());
+        let place = self.place(from).step_with(name)?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_RECURSIVE
@@ -114,27 +122,54 @@ impl Root {
         self.attach(&tree, path).step_with(name)
     }
 
-    /// Makes it the root and lets go of everything else.
-    pub(super) fn enter(&self) -> Result<(), Failure> {
-        rustix::process::fchdir(&self.0).step("enter the root")?;
-        // The old root comes to lie on the new one and is taken off it.
-        rustix::process::pivot_root(".", ".").step("pivot_root")?;
-        rustix::mount::unmount(".", UnmountFlags::DETACH).step("let go of the old root")?;
-        rustix::process::chdir("/").step("enter the root")
+    /// Makes it the root, and lets go of everything else or stays above the nothing there is.
+    fn enter(&self, below: Below) -> Result<(), Failure> {
+        match below {
+            Below::Machine => become_root(&self.0),
+            Below::Nothing => {
+                rustix::process::fchdir(&self.0).step("enter the root")?;
+                rustix::process::chroot(".").step("chroot")
+            }
+        }
     }
 }
 
-/// Builds the whole tree and enters it.
-pub(super) fn build(spec: &Spec, sources: Option<Sources>) -> Result<(), Failure> {
+/// Makes a tree that is attached the root, and lets go of everything else, for which the kernel takes a millisecond or two.
+pub(super) fn become_root(tree: &OwnedFd) -> Result<(), Failure> {
+    rustix::process::fchdir(tree).step("enter the root")?;
+    // The old root comes to lie on the new one and is taken off it.
+    rustix::process::pivot_root(".", ".").step("pivot_root")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).step("let go of the old root")?;
+    rustix::process::chdir("/").step("enter the root")
+}
+
+/// Cuts this namespace's mounts off from those of others.
+pub(super) fn make_private() -> Result<(), Failure> {
     let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
-    rustix::mount::mount_change("/", private).step("make mounts private")?;
+    rustix::mount::mount_change("/", private).step("make mounts private")
+}
+
+/// What the namespace has that a function's tree is built in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Below {
+    /// A copy of the machine's mounts.
+    Machine,
+    /// An empty root.
+    Nothing,
+}
+
+/// Builds the whole tree and enters it.
+pub(super) fn build(spec: &Spec, sources: Option<Sources>, below: Below) -> Result<(), Failure> {
+    if below == Below::Machine {
+        make_private()?;
+    }
     let Sources { root, mounts, devices } = match sources {
         Some(sources) => sources,
-        None => Sources::open(spec)?,
+        None => Sources::open(spec, None)?,
     };
     let root = Root::begin(spec, root)?;
-    devices::mount_proc(&root)?;
     devices::mount_dev(&root, devices, spec.shm_bytes)?;
+    devices::mount_proc(&root)?;
     let size = spec.tmp_bytes.to_string();
     let files = (spec.tmp_bytes / 4096).max(64).to_string();
     let tmp = [("size", size.as_str()), ("nr_inodes", &files), ("mode", "1777")];
@@ -143,7 +178,7 @@ pub(super) fn build(spec: &Spec, sources: Option<Sources>) -> Result<(), Failure
     for (mount, tree) in spec.mounts.iter().zip(&mounts) {
         root.attach(tree, &mount.target).step_with(|| format!("mount {}", mount.target.display()))?;
     }
-    root.enter()
+    root.enter(below)
 }
 
 /// The image below, a bounded file system in memory above.
@@ -167,6 +202,6 @@ fn overlay(spec: &Spec, image: OwnedFd, bytes: u64) -> Result<OwnedFd, Failure> 
 }
 
 /// Attaches a tree above the root of this namespace; who has the root open goes on seeing what is below.
-fn attach_above(tree: &OwnedFd) -> rustix::io::Result<()> {
+pub(super) fn attach_above(tree: &OwnedFd) -> rustix::io::Result<()> {
     rustix::mount::move_mount(tree, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }

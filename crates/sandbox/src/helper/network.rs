@@ -15,12 +15,12 @@ const BACKLOG: i32 = 1024;
 const FIRST_PORT: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 
 /// A network that is there before it is known for whom.
-pub(super) struct Ahead {
+pub(super) struct NetworkAhead {
     /// The network it was made in.
     outside: OwnedFd,
 }
 
-impl Ahead {
+impl NetworkAhead {
     /// Makes one and goes there. What cannot be made now is tried again when it is needed, and says then why not.
     pub(super) fn make() -> Result<Option<Self>, Failure> {
         let ahead = Self { outside: File::open("/proc/self/ns/net").step("open the network namespace")?.into() };

@@ -41,7 +41,7 @@ pub(super) fn fork(flags: libc::c_int) -> io::Result<Forked> {
     }
 }
 
-/// A process in a user namespace of its own that does nothing. Dropping it ends it.
+/// A process in a user namespace of its own, without a map yet, that does nothing and holds nothing open. Dropping it ends it.
 pub(super) struct Idle(pub(super) Pid);
 
 impl Idle {
@@ -51,10 +51,11 @@ impl Idle {
         let parent = rustix::process::getpid().as_raw_nonzero().get();
         // SAFETY: without CLONE_VM the child has a copy of this single-threaded process, as after fork.
         match unsafe { libc::syscall(libc::SYS_clone, flags, ptr::null_mut::<u8>(), ptr::null_mut::<u8>(), 0, 0) } {
-            // SAFETY: no memory is involved. The parent ends this process, or its death does, before or after the
+            // SAFETY: no memory is involved, and no descriptor is used any more. The parent ends this process, or its death does, before or after the
             // signal was asked for.
             0 => unsafe {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0);
                 while libc::getppid() == parent {
                     libc::pause();
                 }
@@ -64,11 +65,16 @@ impl Idle {
             pid => Ok(Self(i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::RANGE)?)),
         }
     }
+
+    /// Ends it without waiting for that, which takes a millisecond or two. It is reaped when this is dropped.
+    pub(super) fn end(&self) {
+        rustix::process::kill_process(self.0, Signal::KILL).unwrap_or_default();
+    }
 }
 
 impl Drop for Idle {
     fn drop(&mut self) {
-        rustix::process::kill_process(self.0, Signal::KILL).unwrap_or_default();
+        self.end();
         rustix::process::waitpid(Some(self.0), WaitOptions::empty()).map(drop).unwrap_or_default();
     }
 }

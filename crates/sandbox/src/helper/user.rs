@@ -30,9 +30,9 @@ pub(super) fn enter_namespace(platform: &OwnedFd, spec: &Spec, is_root: bool) ->
     sys::set_dumpable(false).step("close the user map")
 }
 
-/// A map that shows root's files as this user's, held by a user namespace without a process. Only root can make one.
-pub(super) fn map_of_root(user: User) -> io::Result<OwnedFd> {
-    let idle = sys::Idle::fork()?;
+/// A map that shows root's files as this user's: the user namespace of a process that has had none. Only root can make
+/// one.
+pub(super) fn map_of_root(user: User, idle: &sys::Idle) -> io::Result<OwnedFd> {
     let dir = format!("/proc/{}", idle.0.as_raw_nonzero());
     std::fs::write(format!("{dir}/uid_map"), format!("0 {} 1", user.uid))?;
     std::fs::write(format!("{dir}/gid_map"), format!("0 {} 1", user.gid))?;

@@ -1,6 +1,6 @@
 //! Whoever dies when: nothing is left.
 
-use crate::room::{Room, launcher, levels, start};
+use crate::room::{Room, is_root, launcher, levels, start};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use sandbox::{Level, Network, Spec, StartError, reap};
 use std::os::unix::process::ExitStatusExt;
@@ -77,11 +77,14 @@ async fn a_function_dies_with_the_thread_it_was_forked_from() {
 #[tokio::test]
 async fn a_helper_that_is_killed_at_any_moment_leaves_nothing() {
     let Some(room) = Room::new("a_helper_that_is_killed_at_any_moment_leaves_nothing") else { return };
-    for level in levels(Level::Process) {
+    let plain = levels(Level::Process).into_iter().map(|level| (level, false));
+    for (level, ahead) in plain.chain(is_root().then_some((Level::Full, true))) {
         let (spec, number) = with_child(&room, level, 1);
         let mut outcomes = [0, 0];
         for step in 0..60 {
-            let (mut command, control) = launcher().command().unwrap();
+            let launcher = launcher();
+            let made = if ahead { launcher.command_ahead(level) } else { launcher.command() };
+            let (mut command, control) = made.unwrap();
             let helper = command.spawn().unwrap();
             drop(command);
             let victim = Pid::from_child(&helper);
@@ -103,7 +106,7 @@ async fn a_helper_that_is_killed_at_any_moment_leaves_nothing() {
                 Err(_) => outcomes[1] += 1,
             }
         }
-        assert!(outcomes[1] > 0, "{level}: none was killed in time");
+        assert!(outcomes[1] > 0, "{level}: none was killed in time, ahead: {ahead}");
         is_gone(level, &number).await;
     }
 }
@@ -133,4 +136,40 @@ async fn a_helper_that_is_told_nothing_ends() {
     let status = tokio::task::spawn_blocking(move || helper.wait()).await.unwrap().unwrap();
     // It may have looked for the platform before or after.
     assert!(matches!(status.code(), Some(0 | 1)), "{status}");
+}
+
+#[tokio::test]
+async fn what_a_helper_makes_ahead_ends_with_it() {
+    let Some(_room) = Room::new("what_a_helper_makes_ahead_ends_with_it") else { return };
+    if !is_root() {
+        eprintln!("SKIPPED what_a_helper_makes_ahead_ends_with_it: only root's helpers make anything ahead");
+        return;
+    }
+    for is_killed in [true, false] {
+        let (mut command, control) = launcher().command_ahead(Level::Full).unwrap();
+        let mut helper = command.spawn().unwrap();
+        drop(command);
+        let pid = helper.id();
+        let patience = Instant::now() + PATIENCE;
+        let child = loop {
+            let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+            if let Some(child) = children.split_whitespace().next() {
+                break child.to_owned();
+            }
+            assert!(Instant::now() < patience, "it makes no process ahead");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        };
+        if is_killed {
+            helper.kill().unwrap();
+        } else {
+            drop(control);
+        }
+        tokio::task::spawn_blocking(move || helper.wait()).await.unwrap().unwrap();
+        // What has ended and waits to be reaped by whoever reaps orphans here has no command line.
+        let command = format!("/proc/{child}/cmdline");
+        while !std::fs::read(&command).unwrap_or_default().is_empty() {
+            assert!(Instant::now() < patience, "its process goes on");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! What a confined process sees of itself and of the machine.
 
-use crate::room::{Room, UID, is_root, levels, run};
+use crate::room::{Room, UID, finish, is_root, levels, run, start, start_ahead};
 use sandbox::{Level, Mount, Target};
 
 #[tokio::test]
@@ -70,11 +70,17 @@ async fn its_namespaces_are_its_own() {
         for name in ["mnt", "pid", "ipc", "uts", "net", "cgroup", "user"] {
             spec.argv.truncate(1);
             spec.argv.push(format!("link={}", link(name)));
-            let answers = run(&spec).await.answers(level);
-            let ours = std::fs::read_link(link(name)).unwrap();
-            let is_ours = answers.get("link") == format!("ok {}", ours.display());
-            let is_shared = level < Level::Userns || (level == Level::Full && name == "user");
-            assert_eq!(is_ours, is_shared, "{level}: {name}: {}", answers.get("link"));
+            let mut started = vec![start(&spec).await.unwrap()];
+            if level == Level::Full {
+                started.push(start_ahead(&spec).await.unwrap());
+            }
+            for started in started {
+                let answers = finish(started).await.answers(level);
+                let ours = std::fs::read_link(link(name)).unwrap();
+                let is_ours = answers.get("link") == format!("ok {}", ours.display());
+                let is_shared = level < Level::Userns || (level == Level::Full && name == "user");
+                assert_eq!(is_ours, is_shared, "{level}: {name}: {}", answers.get("link"));
+            }
         }
     }
 }
@@ -120,11 +126,11 @@ async fn no_mount_of_the_machine_is_left() {
 async fn it_leads_a_session_of_its_own() {
     let Some(room) = Room::new("it_leads_a_session_of_its_own") else { return };
     for level in levels(Level::Process) {
-        let started = crate::room::start(&room.prober(level, &["status=Pid"])).await.unwrap();
+        let started = start(&room.prober(level, &["status=Pid"])).await.unwrap();
         let pid = started.pid;
         let session = rustix::process::getsid(Some(pid)).unwrap();
         assert_eq!(session, pid, "{level}");
-        assert!(crate::room::finish(started).await.status.success());
+        assert!(finish(started).await.status.success());
     }
 }
 
@@ -167,7 +173,7 @@ async fn a_link_of_the_image_does_not_lead_a_mount_out() {
     for level in levels(Level::Userns) {
         let mut spec = room.script(level, "true");
         spec.mounts = vec![Mount::read_only("/etc", "/data")];
-        let error = crate::room::start(&spec).await.unwrap_err();
+        let error = start(&spec).await.unwrap_err();
         assert!(error.to_string().starts_with("mount /data: No such file"), "{level}: {error}");
     }
 }

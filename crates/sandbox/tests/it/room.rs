@@ -32,6 +32,7 @@ pub(crate) struct Room {
 }
 
 /// How a run ended.
+#[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
@@ -162,8 +163,13 @@ pub(crate) async fn start_ahead(spec: &Spec) -> Result<Started, StartError> {
     control.start(helper, spec).await
 }
 
+/// Runs it, by a helper started ahead and by one that was not: it must come to the same.
 pub(crate) async fn run(spec: &Spec) -> Ended {
-    finish(start(spec).await.unwrap()).await
+    let ended = finish(start(spec).await.unwrap()).await;
+    if spec.level == Level::Full {
+        assert_eq!(finish(start_ahead(spec).await.unwrap()).await, ended, "by a helper started ahead");
+    }
+    ended
 }
 
 pub(crate) async fn finish(started: Started) -> Ended {
