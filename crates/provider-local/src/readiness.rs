@@ -34,11 +34,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Waits until a replica can be called, asked as the probe says.
 pub(crate) async fn until_ready(address: &Address, probe: &Probe) {
-    sleep(probe.initial_delay).await;
-    until_it_listens(address).await;
+    // To sleep for no time takes until the timer's next tick, a millisecond on.
+    if !probe.initial_delay.is_zero() {
+        sleep(probe.initial_delay).await;
+    }
+    // The first question is asked where it was seen that someone listens.
+    let mut stream = Some(when_it_listens(address).await);
     let (mut pause, mut successes) = (FIRST_PAUSE, 0);
     loop {
-        let is_ready = timeout(probe.timeout, ask(address, probe.path())).await;
+        let is_ready = timeout(probe.timeout, ask(address, stream.take(), probe.path())).await;
         successes = match is_ready {
             Ok(Ok(status)) if probe.is_passed_by(status) => successes + 1,
             _ => 0,
@@ -56,7 +60,7 @@ pub(crate) async fn until_sick(address: &Address, health: &Health) -> String {
     let mut failures = 0;
     sleep(health.probe.initial_delay).await;
     loop {
-        let answer = timeout(health.probe.timeout, ask(address, health.probe.path())).await;
+        let answer = timeout(health.probe.timeout, ask(address, None, health.probe.path())).await;
         let what = match answer {
             Ok(Ok(status)) if health.probe.is_passed_by(status) => None,
             Ok(Ok(status)) => Some(format!("answered {status}")),
@@ -71,14 +75,18 @@ pub(crate) async fn until_sick(address: &Address, health: &Health) -> String {
     }
 }
 
-async fn until_it_listens(address: &Address) {
+async fn when_it_listens(address: &Address) -> Box<dyn Stream> {
     // Before the first look, so that no arrival is missed.
     let arrivals = match address {
         Address::Unix(socket) => arrivals::watch(socket),
         Address::Tcp(_) | Address::Inside { .. } => None,
     };
     let mut pause = FIRST_PAUSE;
-    while let Err(error) = connect(address).await {
+    loop {
+        let error = match connect(address).await {
+            Ok(stream) => return stream,
+            Err(error) => error,
+        };
         match (&arrivals, error.kind()) {
             // Nothing comes after a missed one: look again after a while in any case.
             (Some(arrivals), io::ErrorKind::NotFound) => {
@@ -105,9 +113,16 @@ async fn connect(address: &Address) -> io::Result<Box<dyn Stream>> {
     })
 }
 
-/// Asks once.
-async fn ask(address: &Address, path: &str) -> Result<StatusCode, Box<dyn std::error::Error + Send + Sync>> {
-    let stream = connect(address).await?;
+/// Asks once, over a connection there is or a new one.
+async fn ask(
+    address: &Address,
+    stream: Option<Box<dyn Stream>>,
+    path: &str,
+) -> Result<StatusCode, Box<dyn std::error::Error + Send + Sync>> {
+    let stream = match stream {
+        Some(stream) => stream,
+        None => connect(address).await?,
+    };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path).header(header::HOST, "localhost").body(Empty::<Bytes>::new())?;
     let mut answer = pin!(sender.send_request(request));
