@@ -15,6 +15,8 @@ const CONTROLLERS: [&str; 4] = ["memory", "cpu", "cpuacct", "pids"];
 #[derive(Clone, Debug)]
 pub(super) struct Hierarchies {
     roots: Vec<PathBuf>,
+    /// The parents below, each once: controllers may share a hierarchy, which shows under the name of each.
+    parents: Vec<PathBuf>,
     memory: Option<PathBuf>,
     cpu: Option<PathBuf>,
     accounting: Option<PathBuf>,
@@ -25,6 +27,8 @@ pub(super) struct Hierarchies {
 /// A group's folder in each hierarchy.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Folders {
+    /// Each of them once.
+    all: Vec<PathBuf>,
     memory: Option<PathBuf>,
     cpu: Option<PathBuf>,
     accounting: Option<PathBuf>,
@@ -71,7 +75,8 @@ impl Hierarchies {
         }
         let swap = memory.as_ref().is_some_and(|memory| memory.join("memory.memsw.limit_in_bytes").exists());
         let roots = CONTROLLERS.iter().map(|controller| root.join(controller)).filter(|root| root.is_dir()).collect();
-        Ok(Self { roots, memory, cpu, accounting, pids, swap })
+        let parents = once([&memory, &cpu, &accounting, &pids].into_iter().flatten());
+        Ok(Self { roots, parents, memory, cpu, accounting, pids, swap })
     }
 
     pub(super) fn roots(&self) -> Vec<PathBuf> {
@@ -91,6 +96,7 @@ impl Hierarchies {
     pub(super) fn group(&self, id: &str) -> Cgroup {
         let folder = |parent: &Option<PathBuf>| parent.as_ref().map(|parent| parent.join(id));
         let folders = Folders {
+            all: self.parents.iter().map(|parent| parent.join(id)).collect(),
             memory: folder(&self.memory),
             cpu: folder(&self.cpu),
             accounting: folder(&self.accounting),
@@ -116,21 +122,21 @@ fn base(root: &Path, own: &str, controller: &str) -> PathBuf {
     own.unwrap_or_else(|| root.to_owned())
 }
 
+/// Each folder once, whatever names it has.
+fn once<'a>(folders: impl Iterator<Item = &'a PathBuf>) -> Vec<PathBuf> {
+    let mut seen = Vec::new();
+    let is_new = |folder: &&PathBuf| {
+        let real = folder.canonicalize().unwrap_or_else(|_| PathBuf::from(folder));
+        let new = !seen.contains(&real);
+        seen.push(real);
+        new
+    };
+    folders.filter(is_new).cloned().collect()
+}
+
 impl Folders {
-    /// Each folder once: controllers may share a hierarchy, which shows under the name of each.
     pub(super) fn all(&self) -> Vec<&Path> {
-        let mut seen: Vec<PathBuf> = Vec::new();
-        let folders = [&self.memory, &self.cpu, &self.accounting, &self.pids].into_iter().flatten();
-        folders
-            .filter(|folder| {
-                let parent = folder.parent().and_then(|parent| parent.canonicalize().ok());
-                let parent = parent.unwrap_or_else(|| PathBuf::from(folder));
-                let new = !seen.contains(&parent);
-                seen.push(parent);
-                new
-            })
-            .map(PathBuf::as_path)
-            .collect()
+        self.all.iter().map(PathBuf::as_path).collect()
     }
 
     pub(super) fn set(&self, limits: &Limits) -> Result<(), CgroupError> {
