@@ -170,7 +170,7 @@ impl Scaler {
                 tracing::info!(function = %name, replicas = at_least, "scaling from zero");
                 starts.inc();
             }
-            let Err(error) = self.provider.scale(name, at_least).await else { return Ok(()) };
+            let Err(error) = self.provider.wake(name, at_least).await else { return Ok(()) };
             let passing = matches!(error, ProviderError::Failed { .. });
             if !passing || !told {
                 told = true;

@@ -167,6 +167,10 @@ impl Provider for KubernetesProvider {
         self.functions().scale(name, replicas).await
     }
 
+    async fn wake(&self, name: &FunctionName, replicas: u32) -> Result<()> {
+        self.functions().wake(name, replicas).await
+    }
+
     async fn logs(&self, name: &FunctionName, query: LogQuery) -> Result<BoxStream<'static, LogLine>> {
         let since = logs::since(&query)?;
         self.board.read().await?;

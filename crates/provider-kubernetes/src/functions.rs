@@ -78,7 +78,7 @@ impl Functions<'_> {
                     self.board.wrote::<Function>(seen(changed));
                     tracing::info!(function = %name, image = %checked.image, "Function updated");
                     if let Some(replicas) = replicas {
-                        self.scale_to(&name, replicas).await?;
+                        self.scale_to(&name, replicas, None).await.map_err(|refusal| gone(&name, refusal))?;
                     }
                     return Ok(Deployed::Changed);
                 }
@@ -119,7 +119,23 @@ impl Functions<'_> {
     pub(crate) async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<()> {
         let wanted = self.find(name).await?;
         check::replicas(&wanted.deployment(name), replicas)?;
-        self.scale_to(name, replicas).await
+        self.scale_to(name, replicas, None).await.map_err(|refusal| gone(name, refusal))
+    }
+
+    pub(crate) async fn wake(&self, name: &FunctionName, replicas: u32) -> Result<()> {
+        for _ in 0..TRIES {
+            let function = self.get(name).await?;
+            let version = function.resource_version();
+            if Wanted::of(function.clone()).desired() > 0 {
+                self.board.wrote::<Function>(seen(function));
+                return Ok(());
+            }
+            match self.scale_to(name, replicas, version).await {
+                Err(Refusal::Changed(_)) => {}
+                done => return done.map_err(|refusal| gone(name, refusal)),
+            }
+        }
+        Err(busy(name))
     }
 
     /// What is known of a function; asks for one that another gateway may have deployed just now.
@@ -133,15 +149,21 @@ impl Functions<'_> {
         self.board.function(name).ok_or_else(|| ProviderError::NoFunction(name.clone()))
     }
 
-    async fn scale_to(&self, name: &FunctionName, replicas: u32) -> Result<()> {
-        let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
+    /// With a version only the object that has it is changed.
+    async fn scale_to(
+        &self,
+        name: &FunctionName,
+        replicas: u32,
+        version: Option<String>,
+    ) -> std::result::Result<(), Refusal> {
+        let mut patch = json!({ "spec": { "replicas": replicas } });
+        if let Some(version) = version {
+            patch["metadata"] = json!({ "resourceVersion": version });
+        }
+        let patch = Patch::Merge(patch);
         let params = PatchParams { field_manager: Some(label::GATEWAY.to_owned()), ..PatchParams::default() };
         let api = self.api(name);
-        let done = ask(format!("scale function {name}"), api.patch_scale(name.name(), &params, &patch)).await;
-        let scale = done.map_err(|refusal| match refusal {
-            Refusal::NotFound(_) => ProviderError::NoFunction(name.clone()),
-            other => other.into(),
-        })?;
+        let scale = ask(format!("scale function {name}"), api.patch_scale(name.name(), &params, &patch)).await?;
         if let Some(known) = self.board.function(name) {
             let mut wanted = Wanted::clone(&known);
             wanted.spec.replicas = i32::try_from(replicas).ok();
@@ -193,6 +215,14 @@ impl Functions<'_> {
 
     fn api(&self, name: &FunctionName) -> Api<Function> {
         Api::namespaced(self.client.clone(), name.namespace())
+    }
+}
+
+/// What it means for a function that there is no such object.
+fn gone(name: &FunctionName, refusal: Refusal) -> ProviderError {
+    match refusal {
+        Refusal::NotFound(_) => ProviderError::NoFunction(name.clone()),
+        other => other.into(),
     }
 }
 

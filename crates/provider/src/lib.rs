@@ -92,6 +92,12 @@ pub trait Provider: Send + Sync + 'static {
     /// Asks for so many replicas; 0 stops all. Returns when the wish is on disk, not when it is fulfilled.
     async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<()>;
 
+    /// The same for a call that found no replica, unless some are wanted by now: where several gateways ask, whoever has
+    /// scaled meanwhile is right.
+    async fn wake(&self, name: &FunctionName, replicas: u32) -> Result<()> {
+        self.scale(name, replicas).await
+    }
+
     /// A function's log lines, oldest first.
     async fn logs(&self, name: &FunctionName, query: LogQuery) -> Result<BoxStream<'static, LogLine>>;
 

@@ -237,3 +237,22 @@ async fn usage_is_told_where_it_is_measured_and_rarely_asked_for_where_not() {
     assert!((usage.cpu - 2.5).abs() < 1e-9 && (usage.total_memory_bytes - 3_145_728.0).abs() < 1.0, "{usage:?}");
     assert_eq!(bench.provider.status(&name, false).await.unwrap().usage, None);
 }
+
+#[tokio::test]
+async fn a_call_that_finds_no_replica_leaves_what_another_gateway_has_scaled() {
+    let bench = Bench::new();
+    let replicas = || bench.api.get("functions", NAMESPACE, "order").unwrap()["spec"]["replicas"].clone();
+    let name = bench.deployed("order").await;
+    bench.provider.scale(&name, 0).await.unwrap();
+    let mut object = bench.api.get("functions", NAMESPACE, "order").unwrap();
+    object["spec"]["replicas"] = json!(3);
+    bench.api.put("functions", NAMESPACE, object);
+    // Whether the table has heard of it or not.
+    bench.provider.wake(&name, 1).await.unwrap();
+    assert_eq!(replicas(), 3);
+    bench.provider.scale(&name, 0).await.unwrap();
+    // Something else of it changes first.
+    bench.api.refuse_times(2, Method::PATCH, "functions", 409, "the object has been modified");
+    bench.provider.wake(&name, 1).await.unwrap();
+    assert_eq!(replicas(), 1);
+}

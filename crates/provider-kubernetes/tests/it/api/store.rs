@@ -136,6 +136,10 @@ pub(crate) fn answer(store: &mut Store, method: &Method, path: &Path, body: &[u8
             ok(&store.put(&path.resource, &path.namespace, sent))
         }
         "PATCH" => {
+            let version = &sent["metadata"]["resourceVersion"];
+            if !version.is_null() && *version != there["metadata"]["resourceVersion"] {
+                return status(409, "Conflict", "the object has been modified");
+            }
             merge(&mut there, &sent);
             let put = store.put(&path.resource, &path.namespace, there);
             if path.sub.as_deref() != Some("scale") {

@@ -141,6 +141,10 @@ impl Provider for Elsewhere {
         self.done(self.inner.scale(&self.names.name(name), replicas).await)
     }
 
+    async fn wake(&self, name: &FunctionName, replicas: u32) -> Result<()> {
+        self.done(self.inner.wake(&self.names.name(name), replicas).await)
+    }
+
     async fn logs(&self, name: &FunctionName, query: LogQuery) -> Result<BoxStream<'static, LogLine>> {
         let names = self.names.clone();
         let lines = self.inner.logs(&self.names.name(name), query).await?;
