@@ -26,6 +26,7 @@ use profile::Merged;
 use secrets::Secrets;
 use std::sync::Arc;
 use wire::function::FunctionDeployment;
+use wire::image_reference::ImageReference;
 
 /// The port functions serve on, its Service too.
 pub const PORT: i32 = 8080;
@@ -86,6 +87,7 @@ pub fn build(function: &Function, around: &impl Around, config: &Config) -> Resu
     let namespace = function.metadata.namespace.as_deref().unwrap_or_default();
     let deployment = function.spec.deployment(namespace);
     names_agree(name, &deployment)?;
+    deployment.image.parse::<ImageReference>().map_err(Stalled::BadImage)?;
     let metadata = Metadata::of(function, &deployment)?;
     let profile = Merged::of(&deployment, around, config)?;
     let secrets = Secrets::of(&deployment, namespace, around)?;

@@ -1,6 +1,7 @@
 //! Why a Function cannot be made true: the condition `Stalled`, with a reason and what a person can do about it.
 
 use std::time::Duration;
+use wire::image_reference::ImageReferenceError;
 use wire::quantity::QuantityError;
 
 /// Kinds of annotations on one object may be this many bytes together (Kubernetes' own limit).
@@ -41,6 +42,9 @@ pub enum Stalled {
         /// Where it is looked for.
         namespace: String,
     },
+    /// An image reference that is none.
+    #[error("spec.image: {0}")]
+    BadImage(ImageReferenceError),
     /// A quantity that is none.
     #[error("{field}: {error}")]
     BadQuantity {
@@ -130,6 +134,7 @@ impl Stalled {
             Self::NameDiffers { .. } | Self::BadName(_) => "BadName",
             Self::SecretMissing { .. } => "SecretMissing",
             Self::ProfileMissing { .. } => "ProfileMissing",
+            Self::BadImage(_) => "BadImage",
             Self::BadQuantity { .. } => "BadQuantity",
             Self::RequestAboveLimit { .. } => "RequestAboveLimit",
             Self::BadConstraint(_) => "BadConstraint",

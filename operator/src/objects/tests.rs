@@ -269,6 +269,20 @@ fn names_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn images_that_cannot_be_are_refused_with_what_to_write() {
+    let stalled = refused(json!({"image": "Not An Image"}));
+    assert_eq!(stalled.reason(), "BadImage");
+    let said = stalled.to_string();
+    assert!(said.starts_with("spec.image: image \"Not An Image\" is not a valid reference: "), "{said}");
+    assert!(said.ends_with("write it like ghcr.io/owner/name:1.0.0"), "{said}");
+    assert_eq!(refused(json!({"image": "owner/order:"})).reason(), "BadImage");
+    let digest = format!("127.0.0.1:5000/Owner/order@sha256:{}", "a".repeat(64));
+    assert_eq!(refused(json!({"image": digest})).reason(), "BadImage");
+    let image = digest.to_lowercase();
+    assert_eq!(container(&built(json!({"image": image}))).image.as_deref(), Some(&*image));
+}
+
+#[test]
 fn annotations_of_a_megabyte_are_refused_with_what_is_allowed() {
     let stalled = refused(annotated(json!({"big": "x".repeat(1 << 20)})));
     assert_eq!(stalled.reason(), "AnnotationsTooLarge");

@@ -30,6 +30,33 @@ fn a_bad_quantity_stalls_it_until_it_is_a_good_one_and_what_ran_is_scaled_on() {
 }
 
 #[test]
+fn a_bad_image_stalls_it_until_it_is_a_good_one_and_what_ran_keeps_its_own() {
+    test("a_bad_image_stalls_it_until_it_is_a_good_one_and_what_ran_keeps_its_own", |cluster| async move {
+        let operator = cluster.operate().await;
+        cluster.function("new", json!({"image": "owner/new:"})).await;
+        let message = cluster.says("new", "Stalled", "True", "BadImage").await;
+        assert!(message.starts_with("spec.image: ") && message.contains("write it like"), "{message}");
+        cluster.function("order", json!({})).await;
+        cluster.ready("order").await;
+        let ran: Deployment = cluster.until("order", |_| true).await;
+        let good: Function = cluster.until("order", |_| true).await;
+        cluster.patch::<Function>("order", json!({"spec": {"image": "Not An Image"}})).await;
+        cluster.says("order", "Stalled", "True", "BadImage").await;
+        let stalled: Function = cluster.until("order", |_| true).await;
+        assert_eq!(condition(&stalled, "Ready").unwrap().0, "False");
+        assert_eq!(condition(&stalled, "Reconciling"), None);
+        let runs: Deployment = cluster.until("order", |_| true).await;
+        assert_eq!(runs.spec.unwrap().template, ran.spec.unwrap().template);
+        assert!(cluster.api::<Deployment>().get_opt("new").await.unwrap().is_none());
+        for name in ["order", "new"] {
+            cluster.patch::<Function>(name, json!({"spec": {"image": good.spec.image}})).await;
+            cluster.ready(name).await;
+        }
+        operator.stop().await;
+    });
+}
+
+#[test]
 fn a_name_that_is_taken_is_left_to_whom_it_belongs() {
     test("a_name_that_is_taken_is_left_to_whom_it_belongs", |cluster| async move {
         let operator = cluster.operate().await;
