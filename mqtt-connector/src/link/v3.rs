@@ -1,6 +1,6 @@
 //! MQTT 3.1.1.
 
-use super::{Incoming, KEEP_ALIVE, Link, Message, ORDERS, Orders, PACKET_LIMIT, transport};
+use super::{Incoming, KEEP_ALIVE, Link, Message, ORDERS, Orders, PACKET_LIMIT, PACKETS, transport};
 use crate::{Config, ConnectorError, Qos};
 use rumqttc::mqttbytes::v4::{Packet, Publish, SubscribeReasonCode};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Outgoing, QoS};
@@ -19,6 +19,7 @@ impl V3 {
         options.set_clean_session(false);
         options.set_manual_acks(true);
         options.set_keep_alive(KEEP_ALIVE);
+        options.set_inflight(PACKETS);
         let limit = usize::try_from(PACKET_LIMIT).unwrap_or(usize::MAX);
         options.set_max_packet_size(limit, limit);
         if let Some((user, password)) = &config.login {

@@ -1,6 +1,6 @@
 //! MQTT 5: with media types and trace context, and a reason for every refusal.
 
-use super::{Incoming, KEEP_ALIVE, Link, Message, ORDERS, Orders, PACKET_LIMIT, UNACKNOWLEDGED, transport};
+use super::{Incoming, KEEP_ALIVE, Link, Message, ORDERS, Orders, PACKET_LIMIT, PACKETS, UNACKNOWLEDGED, transport};
 use crate::{Config, ConnectorError, Qos};
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
@@ -29,6 +29,7 @@ impl V5 {
         options.set_manual_acks(true);
         options.set_keep_alive(KEEP_ALIVE);
         options.set_connection_timeout(CONNECT_LIMIT);
+        options.set_outgoing_inflight_upper_limit(PACKETS);
         let mut properties = ConnectProperties::new();
         properties.session_expiry_interval = Some(SESSION_EXPIRY);
         properties.receive_maximum = Some(UNACKNOWLEDGED);
