@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// What the name of a test's state directory begins with.
 pub const STATE_PREFIX: &str = "crema-e2e-";
@@ -46,6 +47,16 @@ pub fn program(name: &str) -> Option<PathBuf> {
     let path = crate::binaries::variable("PATH")?;
     // Debian keeps brokers in sbin, which ordinary users' PATH leaves out.
     path.split(':').chain(["/usr/sbin", "/sbin"]).map(|folder| Path::new(folder).join(name)).find(|file| file.is_file())
+}
+
+/// The shared libraries that a program needs, where its loader looks for them.
+#[must_use]
+pub fn libraries(of: &Path) -> Vec<PathBuf> {
+    let output = Command::new("ldd").arg(of).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let paths = said.split_whitespace().filter(|word| word.starts_with('/'));
+    let paths = paths.map(|word| PathBuf::from(word.trim_end_matches(':')));
+    paths.filter(|library| library != of && library.is_file()).collect()
 }
 
 /// Whether this is root.

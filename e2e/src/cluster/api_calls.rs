@@ -36,17 +36,26 @@ impl Counted {
 
     /// Requests so far.
     pub async fn so_far(&self) -> Result<u64, String> {
-        let metrics = kubectl(&["get", "--raw", "/metrics"]).await?;
-        let schema = format!("flow_schema=\"{}\"", self.0);
-        let series = metrics.lines().filter(|line| {
-            line.starts_with("apiserver_flowcontrol_dispatched_requests_total{") && line.contains(&schema)
-        });
-        let counts = series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-        Ok(counts.map(|count| count as u64).sum())
+        dispatched(&format!("flow_schema=\"{}\"", self.0)).await
     }
 
     /// Stops counting.
     pub async fn forget(self) {
         delete(&["flowschema", &self.0]).await;
     }
+}
+
+/// Requests of everyone so far.
+pub async fn of_all() -> Result<u64, String> {
+    dispatched("").await
+}
+
+/// The requests of the series that have `mark` among their labels.
+async fn dispatched(mark: &str) -> Result<u64, String> {
+    let metrics = kubectl(&["get", "--raw", "/metrics"]).await?;
+    let series = metrics
+        .lines()
+        .filter(|line| line.starts_with("apiserver_flowcontrol_dispatched_requests_total{") && line.contains(mark));
+    let counts = series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    Ok(counts.map(|count| count as u64).sum())
 }

@@ -1,13 +1,15 @@
 //! Function objects, and what their conditions say.
 
 use super::images::actor_image;
-use super::kubectl::{get, seen_within};
+use super::kubectl::{create, get, list, seen_within};
 use serde_json::{Value, json};
 use std::time::Duration;
 use wire::function::FunctionDeployment;
 
 /// How long an operator may take to say what it thinks of an object.
 const SAYS: Duration = Duration::from_secs(30);
+/// How many requests are sent at a time where there are many.
+const AT_A_TIME: usize = 5;
 
 /// A namespace that functions may be in.
 #[must_use]
@@ -140,4 +142,24 @@ pub async fn is_stalled(name: &str, namespace: &str, texts: &[&str]) -> String {
         says.map(|[_, _, message]| message.to_owned()).ok_or_else(|| object["status"].to_string())
     })
     .await
+}
+
+/// Creates many objects, some at a time: one kubectl sends one request after another.
+pub async fn create_many(objects: &[Value]) {
+    let parts = objects.chunks(objects.len().div_ceil(AT_A_TIME).max(1)).map(|part| list_of(part.to_vec()));
+    let created = parts.map(|part| tokio::spawn(async move { create(&part).await.unwrap() }));
+    for part in created.collect::<Vec<_>>() {
+        part.await.unwrap();
+    }
+}
+
+/// Waits until so many Functions of a namespace are Ready.
+pub async fn are_ready(namespace: &str, count: usize, patience: Duration) {
+    seen_within(patience, &format!("{count} Functions of {namespace} are Ready"), || async {
+        let functions = list(&["functions.openfaas.com", "-n", namespace]).await?;
+        let is_ready = |function: &&Value| condition(function, "Ready").is_some_and(|[status, ..]| status == "True");
+        let ready = functions.iter().filter(is_ready).count();
+        if ready == count { Ok(()) } else { Err(format!("{ready}")) }
+    })
+    .await;
 }

@@ -62,11 +62,17 @@ pub fn archives(folder: &Path) -> Vec<PathBuf> {
     archives
 }
 
+/// The folder of archives that the environment names.
+#[must_use]
+pub fn given() -> Option<PathBuf> {
+    variable(ENV_IMAGES).map(PathBuf::from)
+}
+
 /// The folder of the platform's archives.
 #[must_use]
 pub fn platform() -> PathBuf {
-    if let Some(folder) = variable(ENV_IMAGES) {
-        return folder.into();
+    if let Some(folder) = given() {
+        return folder;
     }
     assert!(program("cargo").is_some(), "install Rust for this user, or set {ENV_IMAGES} to a folder of archives");
     let folder = target().join("e2e-images");

@@ -55,12 +55,18 @@ impl Installed {
         let kept = is_kept() && helm(&["status", RELEASE, "-n", PLATFORM]).await.is_ok();
         if !kept {
             images::build_and_load().await;
-            uninstall().await;
-            let begun = Instant::now();
-            upgrade(&values()).await.unwrap();
-            await_ready().await;
-            report(format_args!("the chart installed and the platform ready in {:?}", begun.elapsed()));
+            return Self::anew(&values()).await;
         }
+        Self::find().await
+    }
+
+    /// Installs the platform from images that are loaded, in the place of one that is there.
+    pub async fn anew(values: &Value) -> Self {
+        uninstall().await;
+        let begun = Instant::now();
+        upgrade(values).await.unwrap();
+        await_ready().await;
+        report(format_args!("the chart installed and the platform ready in {:?}", begun.elapsed()));
         Self::find().await
     }
 

@@ -1,6 +1,7 @@
 //! Pods: which there are, and their sudden end.
 
 use super::kubectl::{delete, list, seen_within};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -50,18 +51,22 @@ pub async fn are_back(namespace: &str, selector: &str, before: &[Value], count: 
     .await
 }
 
+/// The processes of a pod's containers. Only on the cluster's node.
+#[must_use]
+pub fn processes(pod: &Value) -> Vec<u32> {
+    let hostname = format!("HOSTNAME={}", name(pod));
+    let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_one = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == hostname.as_bytes())
+    };
+    pids.filter(is_one).collect()
+}
+
 /// Ends the processes of a pod as a crash does; how many there were. Only on the cluster's node.
 #[must_use]
 pub fn crash(pod: &Value) -> usize {
-    let hostname = format!("HOSTNAME={}", name(pod));
-    let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let crashed = pids.filter(|pid| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let is_one = environment.split(|byte| *byte == 0).any(|variable| variable == hostname.as_bytes());
-        is_one
-            && rustix::process::Pid::from_raw(*pid)
-                .is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL).is_ok())
-    });
-    crashed.count()
+    let pids = processes(pod).into_iter().filter_map(|pid| Pid::from_raw(pid.try_into().ok()?));
+    pids.filter(|pid| kill_process(*pid, Signal::KILL).is_ok()).count()
 }

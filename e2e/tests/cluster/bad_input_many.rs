@@ -2,16 +2,15 @@
 
 use crate::stage::Stage;
 use e2e::cluster::api_calls::Counted;
-use e2e::cluster::functions::{actor, condition, is_ready, list_of, namespace};
+use e2e::cluster::functions::{actor, are_ready, create_many, is_ready, namespace};
 use e2e::cluster::installed::PLATFORM;
-use e2e::cluster::kubectl::{apply, create, delete, list, seen_within};
+use e2e::cluster::kubectl::{apply, delete};
 use e2e::report;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 const NAMESPACE: &str = "e2e-many";
 const MANY: usize = 500;
-const AT_A_TIME: usize = 5;
 /// How long so many may take together: Kubernetes' own controllers make 20 requests a second, some of each Deployment.
 const READY: Duration = Duration::from_secs(240);
 /// What making one may cost the API server: a Deployment, a Service, two statuses, and as much again.
@@ -29,20 +28,9 @@ pub(crate) async fn five_hundred_functions_at_once_are_all_ready(stage: &Stage) 
         })
         .collect();
     let begun = Instant::now();
-    // One kubectl sends one request at a time.
-    let parts = functions.chunks(MANY / AT_A_TIME).map(|part| list_of(part.to_vec()));
-    let created = parts.map(|part| tokio::spawn(async move { create(&part).await.unwrap() }));
-    for part in created.collect::<Vec<_>>() {
-        part.await.unwrap();
-    }
+    create_many(&functions).await;
     let applied = begun.elapsed();
-    seen_within(READY, "all are Ready", || async {
-        let functions = list(&["functions.openfaas.com", "-n", NAMESPACE]).await?;
-        let is_ready = |function: &&Value| condition(function, "Ready").is_some_and(|[status, ..]| status == "True");
-        let ready = functions.iter().filter(is_ready).count();
-        if ready == MANY { Ok(()) } else { Err(format!("{ready} of {MANY}")) }
-    })
-    .await;
+    are_ready(NAMESPACE, MANY, READY).await;
     let ready = begun.elapsed();
     let calls = operator.so_far().await.unwrap() - before;
     report(format_args!("{MANY} functions created in {applied:?}, all Ready after {ready:?}, {calls} API calls"));

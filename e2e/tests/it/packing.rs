@@ -2,7 +2,7 @@
 
 use e2e::binaries::binary;
 use e2e::platform::Platform;
-use e2e::system::program;
+use e2e::system::{libraries, program};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -60,13 +60,8 @@ impl Packing {
 
     /// The shared libraries that a file needs, where its loader looks for them.
     pub(crate) fn libraries(mut self, of: &Path) -> Self {
-        let output = Command::new("ldd").arg(of).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        for word in said.split_whitespace().filter(|word| word.starts_with('/')) {
-            let library = Path::new(word.trim_end_matches(':'));
-            if library != of && library.is_file() {
-                self.add_file(library, library, 0o755);
-            }
+        for library in libraries(of) {
+            self.add_file(&library, &library, 0o755);
         }
         self
     }
