@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 /// The longest any call may take.
@@ -13,6 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Client {
     address: String,
     stream: Option<TcpStream>,
+    patience: Duration,
 }
 
 /// What came back.
@@ -27,7 +28,12 @@ pub(crate) struct Answer {
 impl Client {
     /// For a URL that names a host and a port.
     pub(crate) fn new(url: &str) -> Self {
-        Self { address: url.trim_start_matches("http://").to_owned(), stream: None }
+        Self { address: url.trim_start_matches("http://").to_owned(), stream: None, patience: PATIENCE }
+    }
+
+    /// The same that waits no longer than this to connect, and then for an answer.
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Calls and waits for the whole answer. After an error the next call connects anew.
@@ -35,7 +41,7 @@ impl Client {
         let begun = Instant::now();
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => connect(&self.address)?,
+            None => connect(&self.address, self.patience)?,
         };
         let answer = exchange(&mut stream, method, path, body, begun)?;
         self.stream = Some(stream);
@@ -44,15 +50,16 @@ impl Client {
 
     /// Connects now, so that the next call need not.
     pub(crate) fn connect(&mut self) -> anyhow::Result<()> {
-        self.stream = Some(connect(&self.address)?);
+        self.stream = Some(connect(&self.address, self.patience)?);
         Ok(())
     }
 }
 
-fn connect(address: &str) -> anyhow::Result<TcpStream> {
-    let stream = TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
+fn connect(address: &str, patience: Duration) -> anyhow::Result<TcpStream> {
+    let resolved = address.to_socket_addrs()?.next().with_context(|| format!("{address} is no address"))?;
+    let stream = TcpStream::connect_timeout(&resolved, patience).with_context(|| format!("connect to {address}"))?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     Ok(stream)
 }
 

@@ -12,6 +12,8 @@ use std::process::Command;
 pub(crate) struct Rounds {
     pub(crate) seconds: u32,
     pub(crate) count: usize,
+    /// Calls at a time, each on a connection of its own.
+    pub(crate) connections: u32,
 }
 
 /// One candidate: where to send, and whose CPU time to count.
@@ -27,6 +29,10 @@ pub(crate) struct Candidate {
 pub(crate) struct Round {
     /// Answered requests a second.
     pub(crate) rate: f64,
+    /// Half of the calls were answered in as many microseconds.
+    pub(crate) p50: f64,
+    /// And 99 of 100 in as many.
+    pub(crate) p99: f64,
     /// CPU microseconds of the candidate's processes for each request.
     pub(crate) cpu: f64,
     /// Answers that were not 2xx, and socket errors.
@@ -38,12 +44,12 @@ pub(crate) fn take_turns(candidates: &[Candidate], rounds: &Rounds, body: &str) 
     let script = tempfile::Builder::new().suffix(".lua").tempfile()?;
     fs::write(script.path(), post(body))?;
     for candidate in candidates {
-        run(candidate, 1, script.path())?;
+        run(candidate, &Rounds { seconds: 1, ..*rounds }, script.path())?;
     }
     let mut results = vec![Vec::new(); candidates.len()];
     for _ in 0..rounds.count {
         for (candidate, results) in candidates.iter().zip(&mut results) {
-            results.push(run(candidate, rounds.seconds, script.path())?);
+            results.push(run(candidate, rounds, script.path())?);
         }
     }
     Ok(results)
@@ -62,16 +68,17 @@ fn post(body: &str) -> String {
          function response(status) if status < 200 or status > 299 then failed = failed + 1 end end\n\
          function done(s, l, r)\n\
            local f = 0\n  for _, t in ipairs(threads) do f = f + t:get('failed') end\n\
-           io.write(string.format('RESULT %d %d %d %d\\n', s.requests, s.duration, f,\n\
-             s.errors.connect + s.errors.read + s.errors.write + s.errors.timeout))\nend\n"
+           io.write(string.format('RESULT %d %d %d %d %d %d\\n', s.requests, s.duration, f,\n\
+             s.errors.connect + s.errors.read + s.errors.write + s.errors.timeout,\n\
+             l:percentile(50), l:percentile(99)))\nend\n"
     )
 }
 
-fn run(candidate: &Candidate, seconds: u32, script: &Path) -> anyhow::Result<Round> {
+fn run(candidate: &Candidate, rounds: &Rounds, script: &Path) -> anyhow::Result<Round> {
     let used = || candidate.pids.iter().map(|pid| cpu_seconds(*pid)).sum::<anyhow::Result<f64>>();
     let before = used()?;
     let output = Command::new("wrk")
-        .args(["-t1", "-c32", &format!("-d{seconds}s"), "-s"])
+        .args(["-t1", &format!("-c{}", rounds.connections), &format!("-d{}s", rounds.seconds), "-s"])
         .arg(script)
         .arg(&candidate.url)
         .output()
@@ -82,6 +89,7 @@ fn run(candidate: &Candidate, seconds: u32, script: &Path) -> anyhow::Result<Rou
         bail!("wrk said: {text}{}", String::from_utf8_lossy(&output.stderr));
     };
     let numbers: Vec<f64> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
-    let [requests, microseconds, failed, errors] = numbers[..] else { bail!("wrk said: {line}") };
-    Ok(Round { rate: requests / microseconds * 1e6, cpu: cpu / requests * 1e6, failed: (failed + errors) as u64 })
+    let [requests, microseconds, failed, errors, p50, p99] = numbers[..] else { bail!("wrk said: {line}") };
+    let (rate, cpu, failed) = (requests / microseconds * 1e6, cpu / requests * 1e6, (failed + errors) as u64);
+    Ok(Round { rate, p50, p99, cpu, failed })
 }

@@ -1,10 +1,11 @@
 //! The figures: Crema beside haproxy, in one run, on one machine. Prints a table; asserts nothing.
 //!
 //! `cargo run --release -p bench` needs `haproxy` and `wrk` (Debian: `apt-get install haproxy wrk`), and is better with
-//! `runc` and as root.
+//! `runc` and as root. With a cluster, named as for the tests in `e2e::cluster`, it measures the platform there too.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints its table")]
 
 mod bare;
+mod cluster;
 mod cold;
 mod control;
 mod durable;
@@ -28,7 +29,7 @@ use world::World;
 /// Measures Crema beside haproxy and prints a table.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only these: proxy, watchdog, durable, memory, sizes, cold, path, update, many, unpack
+    /// Only these: proxy, watchdog, durable, memory, sizes, cold, path, update, many, unpack, cluster
     only: Vec<String>,
     /// Seconds of each measured round
     #[arg(long, default_value_t = 5)]
@@ -48,6 +49,12 @@ struct Arguments {
     /// Updates under load
     #[arg(long, default_value_t = 50)]
     updates: usize,
+    /// Functions applied to a cluster, and as many Deployments
+    #[arg(long, default_value_t = 20)]
+    applied: usize,
+    /// Minutes in which calls of a cluster's API are counted
+    #[arg(long, default_value_t = 2)]
+    minutes: u32,
     /// Functions deployed at zero
     #[arg(long, default_value_t = 500)]
     functions: usize,
@@ -57,8 +64,11 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let wanted = |what: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == what);
     let world = World::build(arguments.built)?;
+    if arguments.only != ["cluster"] {
+        world.pack_functions()?;
+    }
     let mut table = Table::default();
-    let rounds = load::Rounds { seconds: arguments.seconds, count: arguments.rounds };
+    let rounds = load::Rounds { seconds: arguments.seconds, count: arguments.rounds, connections: 32 };
     if wanted("proxy") {
         proxy::gateway(&world, &rounds, &mut table)?;
     }
@@ -88,6 +98,10 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("unpack") {
         unpack::measure(arguments.rounds, &mut table)?;
+    }
+    if wanted("cluster") {
+        let (applied, minutes) = (arguments.applied, arguments.minutes);
+        cluster::measure(&world, &rounds, applied, arguments.functions, minutes, &mut table)?;
     }
     println!("{table}");
     Ok(())

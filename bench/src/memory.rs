@@ -26,7 +26,7 @@ pub(crate) fn measure(world: &World, table: &mut Table) -> anyhow::Result<()> {
         .collect();
     let mut calls = 0.0;
     while calls < CALLS {
-        let rounds = Rounds { seconds: 1, count: 1 };
+        let rounds = Rounds { seconds: 1, count: 1, connections: 32 };
         let results = take_turns(&candidates, &rounds, "38.2")?;
         calls += results.iter().flatten().map(|round| round.rate).sum::<f64>();
     }

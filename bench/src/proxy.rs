@@ -67,12 +67,19 @@ fn function(world: &World) -> anyhow::Result<(Process, u16)> {
     Ok((function, port))
 }
 
-fn report(what: &str, candidates: &[Candidate], results: &[Vec<Round>], table: &mut Table, aim: &str) {
+/// A row for each candidate, and one of the second's ratio to the first.
+pub(crate) fn report(what: &str, candidates: &[Candidate], results: &[Vec<Round>], table: &mut Table, aim: &str) {
     for (candidate, rounds) in candidates.iter().zip(results) {
         let rate = median(rounds.iter().map(|round| round.rate));
         let cpu = median(rounds.iter().map(|round| round.cpu));
+        let [p50, p99] = [median(rounds.iter().map(|round| round.p50)), median(rounds.iter().map(|round| round.p99))];
         let failed: u64 = rounds.iter().map(|round| round.failed).sum();
-        table.row(what, &candidate.name, format!("{rate:.0}/s, {cpu:.1} µs CPU each, {failed} failed"), "");
+        table.row(
+            what,
+            &candidate.name,
+            format!("{rate:.0}/s, p50 {p50:.0} µs, p99 {p99:.0} µs, {cpu:.1} µs CPU each, {failed} failed"),
+            "",
+        );
     }
     let cpu = ratio(&results[1], &results[0], |round| round.cpu);
     let rate = ratio(&results[1], &results[0], |round| round.rate);

@@ -2,6 +2,7 @@
 
 use crate::process::{Process, wait_for};
 use anyhow::{Context, anyhow, ensure};
+use e2e::cluster::images;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -39,7 +40,7 @@ impl Platform {
 }
 
 impl World {
-    /// Builds in the profiles that ship: `crema` and `watchdog` as released, the functions as `crema up` builds them.
+    /// Builds `crema` and `watchdog` as released.
     pub(crate) fn build(built: bool) -> anyhow::Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
         if !built {
@@ -47,10 +48,12 @@ impl World {
             cargo.args(["build", "--release", "-p", "crema", "-p", "watchdog"]).current_dir(&root);
             ensure!(cargo.status()?.success(), "crema does not build");
         }
-        let world = Self { images: tempfile::Builder::new().prefix("crema-bench-").tempdir()?, root };
-        // The first start builds and packs the functions.
-        world.start(world.images.path(), &[], false)?.stop()?;
-        Ok(world)
+        Ok(Self { images: tempfile::Builder::new().prefix("crema-bench-").tempdir()?, root })
+    }
+
+    /// Builds and packs the functions, as the first start does.
+    pub(crate) fn pack_functions(&self) -> anyhow::Result<()> {
+        self.start(self.images.path(), &[], false)?.stop()
     }
 
     /// A released binary.
@@ -63,6 +66,20 @@ impl World {
         let targets = fs::read_dir(self.root.join("target"))?.filter_map(Result::ok);
         let built = targets.map(|target| target.path().join("function").join(name)).find(|file| file.is_file());
         built.with_context(|| format!("{name} in target/*/function"))
+    }
+
+    /// The platform's images as they ship, a folder of archives; built, unless the environment names them.
+    pub(crate) fn platform_images(&self) -> anyhow::Result<PathBuf> {
+        if let Some(folder) = images::given() {
+            return Ok(folder);
+        }
+        let folder = self.images.path().join("platform");
+        let mut build = Command::new(self.binary("crema"));
+        build.args(["image", "--state"]).arg(self.images.path().join("platform-store"));
+        build.args(["build", "--platform-images", "--tag", images::tag(), "--output"]).arg(&folder);
+        let built = build.arg("--file").arg(self.root.join("stack.yml")).current_dir(&self.root).status()?;
+        ensure!(built.success(), "the platform's images do not build");
+        Ok(folder)
     }
 
     /// The image store.
@@ -136,19 +153,21 @@ pub(crate) fn haproxy(backend: u16) -> anyhow::Result<(Process, String, TempDir)
     let folder = tempfile::tempdir()?;
     let port = free_port()?;
     let config = folder.path().join("haproxy.cfg");
-    fs::write(
-        &config,
-        format!(
-            "global\n  maxconn 1000\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  \
-             timeout server 60s\n  option forwardfor\n  http-reuse always\nfrontend in\n  bind 127.0.0.1:{port}\n  \
-             http-request set-header X-Call-Id %[uuid()]\n  default_backend function\nbackend function\n  \
-             server f 127.0.0.1:{backend}\n"
-        ),
-    )?;
+    fs::write(&config, haproxy_config(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{backend}")))?;
     let process = Process::start(Command::new("haproxy").arg("-f").arg(&config).arg("-db").stderr(Stdio::null()))
         .context("haproxy (Debian: apt-get install haproxy)")?;
     await_port(port)?;
     Ok((process, format!("http://127.0.0.1:{port}"), folder))
+}
+
+/// What it is told: where to listen, and what it stands before.
+pub(crate) fn haproxy_config(listen: &str, backend: &str) -> String {
+    format!(
+        "global\n  maxconn 1000\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  \
+         timeout server 60s\n  option forwardfor\n  http-reuse always\nfrontend in\n  bind {listen}\n  \
+         http-request set-header X-Call-Id %[uuid()]\n  default_backend function\nbackend function\n  \
+         server f {backend}\n"
+    )
 }
 
 /// A port nobody has.
