@@ -102,11 +102,6 @@ impl ReplicaDir {
         self.0.join("a")
     }
 
-    /// Files shown in `/etc`.
-    fn etc(&self) -> PathBuf {
-        self.0.join("e")
-    }
-
     fn secrets(&self) -> PathBuf {
         self.0.join("secrets")
     }
@@ -154,8 +149,10 @@ impl ProcessRuntime {
 
         let isolation = &self.config.isolation;
         let user = isolation.user(&order.name).map_err(|error| StartError::new("give it a user of its own", error))?;
-        for part in [dir.inside(), dir.temporary()] {
-            let made = disk::make_dir(&part).and_then(|()| disk::give(&part, user));
+        // With a file system of its own it has temporary files there.
+        let temporary = (isolation.level() < Level::Userns).then(|| dir.temporary());
+        for part in [Some(dir.inside()), temporary].iter().flatten() {
+            let made = disk::make_dir(part).and_then(|()| disk::give(part, user));
             made.map_err(|error| StartError::new("make its directory", error))?;
         }
         self.secrets

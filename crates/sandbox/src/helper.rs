@@ -12,6 +12,7 @@ mod network;
 mod program;
 mod serve;
 mod sys;
+mod texts;
 mod user;
 
 use crate::exchange::{self, Failure, Go, Reply, Step};

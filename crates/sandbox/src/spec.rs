@@ -14,7 +14,7 @@ pub const DEFAULT_TMP_BYTES: u64 = 64 << 20;
 ///
 /// At [`Level::Full`] and [`Level::Userns`] the program, the working directory and the targets of mounts are paths
 /// inside `root`. At [`Level::Process`] and [`Level::None`] there is no inside: they are paths of this machine, and
-/// `root`, `writable`, `hostname`, `mounts`, the sizes and the network are not looked at. At [`Level::None`] neither
+/// `root`, `writable`, `hostname`, `mounts`, `texts`, the sizes and the network are not looked at. At [`Level::None`] neither
 /// are `limits`, `files` and `seccomp`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Spec {
@@ -38,6 +38,8 @@ pub struct Spec {
     pub hostname: String,
     /// What is shown inside besides the image, in this order.
     pub mounts: Vec<Mount>,
+    /// Files that are made for it, in memory, each to be read only.
+    pub texts: Vec<Text>,
     /// The size of `/tmp` inside.
     pub tmp_bytes: u64,
     /// The size of `/dev/shm` inside.
@@ -115,6 +117,15 @@ impl Mount {
     }
 }
 
+/// A file that is made for a process.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Text {
+    /// A path inside, which must be there: see [`crate::prepare_root`].
+    pub target: PathBuf,
+    /// What is in it.
+    pub content: String,
+}
+
 /// What a confined process reaches, at [`Level::Full`] and [`Level::Userns`].
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum Network {
@@ -143,6 +154,7 @@ impl Spec {
             user: None,
             hostname: "function".to_owned(),
             mounts: Vec::new(),
+            texts: Vec::new(),
             tmp_bytes: DEFAULT_TMP_BYTES,
             shm_bytes: DEFAULT_TMP_BYTES,
             network: Network::Own { listen: Vec::new(), agent: None },

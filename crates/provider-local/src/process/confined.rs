@@ -87,7 +87,8 @@ impl Replica<'_> {
         spec.working_dir = PathBuf::from(&config.working_dir);
         spec.user = Some(User { uid: number, gid: number });
         spec.hostname = hostname(&self.order.instance);
-        spec.mounts = self.mounts(&identity, number, data.as_deref())?;
+        spec.mounts = self.mounts(data.as_deref());
+        spec.texts = identity::files(self.root, &identity, number, &spec.hostname, self.wants.network);
         spec.network = match own_network {
             true => sandbox::Network::Own {
                 listen: match self.wants.network {
@@ -98,7 +99,9 @@ impl Replica<'_> {
             },
             false => sandbox::Network::Host,
         };
-        let targets: Vec<Target> = spec.mounts.iter().map(target).collect();
+        let files = spec.texts.iter().map(|text| Target::File(text.target.clone()));
+        let targets: Vec<Target> =
+            spec.mounts.iter().map(|mount| Target::Dir(mount.target.clone())).chain(files).collect();
         prepare_root(self.root, &targets).map_err(|error| StartError::new("prepare its root directory", error))?;
         let write_timeout = variables.get("write_timeout").cloned();
         spec.env = variables.into_iter().collect();
@@ -185,31 +188,14 @@ impl Replica<'_> {
         Ok((Some(port), gateway, Address::Inside { agent: self.dir.agent(), port }))
     }
 
-    fn mounts(&self, identity: &Identity, number: u32, data: Option<&Path>) -> Result<Vec<Mount>, StartError> {
-        let mount = |source: PathBuf, target: PathBuf, read_only| Mount { source, target, read_only };
+    /// Directories, all of them.
+    fn mounts(&self, data: Option<&Path>) -> Vec<Mount> {
         let mut mounts =
-            vec![mount(self.dir.inside(), SOCKETS.into(), false), mount(self.dir.secrets(), SECRETS.into(), true)];
+            vec![Mount::writable(self.dir.inside(), SOCKETS), Mount::read_only(self.dir.secrets(), SECRETS)];
         if let (Some(source), Some(target)) = (self.data, data) {
-            mounts.push(mount(source.to_owned(), target.to_owned(), false));
+            mounts.push(Mount::writable(source, target));
         }
-        let files = identity::write(
-            &self.dir.etc(),
-            self.root,
-            identity,
-            number,
-            &hostname(&self.order.instance),
-            self.wants.network,
-        )
-        .map_err(|error| StartError::new("write its files in /etc", error))?;
-        mounts.extend(files.into_iter().map(|(source, target)| mount(source, target, true)));
-        Ok(mounts)
-    }
-}
-
-fn target(mount: &Mount) -> Target {
-    match mount.source.is_dir() {
-        true => Target::Dir(mount.target.clone()),
-        false => Target::File(mount.target.clone()),
+        mounts
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::isolation::Network;
 use image::ImageConfig;
+use sandbox::Text;
 use sandbox::egress::resolvers_inside;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// Files are not read further: an image's own may be anything.
@@ -40,16 +40,8 @@ impl Identity {
     }
 }
 
-/// Writes the files, each to be shown at its place inside; gives what goes where.
-pub(super) fn write(
-    dir: &Path,
-    root: &Path,
-    identity: &Identity,
-    number: u32,
-    hostname: &str,
-    network: Network,
-) -> io::Result<Vec<(PathBuf, PathBuf)>> {
-    fs::create_dir(dir)?;
+/// The files, each to be shown at its place inside.
+pub(super) fn files(root: &Path, identity: &Identity, number: u32, hostname: &str, network: Network) -> Vec<Text> {
     let Identity { name, home, .. } = identity;
     let user = format!("{name}:x:{number}:{number}::{home}:/bin/sh");
     let group = format!("{name}:x:{number}:");
@@ -60,16 +52,7 @@ pub(super) fn write(
         ("hostname", format!("{hostname}\n")),
         ("resolv.conf", resolvers(network)),
     ];
-    files
-        .into_iter()
-        .map(|(name, content)| {
-            let path = dir.join(name);
-            fs::write(&path, content)?;
-            // The directory is ours alone; what is shown inside is for everyone there.
-            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-            Ok((path, Path::new("/etc").join(name)))
-        })
-        .collect()
+    files.into_iter().map(|(name, content)| Text { target: Path::new("/etc").join(name), content }).collect()
 }
 
 /// The lines of an image's file, with ours instead of the one of the same name.
@@ -127,10 +110,10 @@ mod tests {
         for user in ["", "root", "0"] {
             assert_eq!(of(user), unnamed(None, "/root"), "{user}");
         }
-        let files = write(&root.path().join("e"), root.path(), &app, 2_000_000_001, "app-1", Network::Gateway).unwrap();
-        let passwd = fs::read_to_string(&files[0].0).unwrap();
+        let texts = files(root.path(), &app, 2_000_000_001, "app-1", Network::Gateway);
+        let passwd = &texts[0].content;
         assert_eq!(passwd, "root:x:0:0:root:/root:/bin/sh\napp:x:2000000001:2000000001::/home/app:/bin/sh\n");
-        assert!(fs::read_to_string(&files[2].0).unwrap().contains("gateway.openfaas"));
-        assert_eq!(fs::read_to_string(&files[4].0).unwrap(), "");
+        assert!(texts[2].content.contains("gateway.openfaas"));
+        assert_eq!((texts[4].target.as_path(), texts[4].content.as_str()), (Path::new("/etc/resolv.conf"), ""));
     }
 }

@@ -4,7 +4,7 @@
 //! are looked up inside the new root, so that no link of an image leads out of it.
 
 use super::sys::{self, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, Reach};
-use super::{devices, user};
+use super::{devices, texts, user};
 use crate::exchange::{Failure, Step};
 use crate::{Level, Spec};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -51,8 +51,13 @@ pub(super) fn can_map(spec: &Spec) -> bool {
 
 /// A copy of the mounts at a path of this machine, attached nowhere.
 pub(super) fn open(path: &Path, attributes: u64) -> Result<OwnedFd, Failure> {
+    open_at(CWD, path, attributes)
+}
+
+/// The same from a directory on.
+pub(super) fn open_at(dir: BorrowedFd<'_>, path: &Path, attributes: u64) -> Result<OwnedFd, Failure> {
     let name = || format!("open {}", path.display());
-    let tree = clone(CWD, path).step_with(name)?;
+    let tree = clone(dir, path).step_with(name)?;
     sys::set_mount(&tree, attributes, Reach::Tree).step_with(name)?;
     Ok(tree)
 }
@@ -167,6 +172,7 @@ pub(super) fn build(spec: &Spec, sources: Option<Sources>, below: Below) -> Resu
         Some(sources) => sources,
         None => Sources::open(spec, None)?,
     };
+    let made = texts::make(&spec.texts)?;
     let root = Root::begin(spec, root)?;
     devices::mount_dev(&root, devices, spec.shm_bytes)?;
     devices::mount_proc(&root)?;
@@ -178,6 +184,7 @@ pub(super) fn build(spec: &Spec, sources: Option<Sources>, below: Below) -> Resu
     for (mount, tree) in spec.mounts.iter().zip(&mounts) {
         root.attach(tree, &mount.target).step_with(|| format!("mount {}", mount.target.display()))?;
     }
+    texts::show(&root, &spec.texts, &made)?;
     root.enter(below)
 }
 

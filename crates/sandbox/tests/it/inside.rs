@@ -1,7 +1,7 @@
 //! What a confined process sees of itself and of the machine.
 
 use crate::room::{Room, UID, finish, is_root, levels, run, start, start_ahead};
-use sandbox::{Level, Mount, Target};
+use sandbox::{Level, Mount, Target, Text};
 
 #[tokio::test]
 async fn it_has_no_rights_and_cannot_get_any() {
@@ -202,5 +202,26 @@ async fn what_the_image_keeps_to_its_user_is_the_functions() {
     for level in levels(Level::Userns) {
         let ended = run(&room.script(level, "busybox cat /app/config")).await;
         assert_eq!(ended.stdout, "kept", "{level}: {}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn files_made_for_it_are_in_place_and_cannot_be_changed() {
+    let Some(room) = Room::new("files_made_for_it_are_in_place_and_cannot_be_changed") else { return };
+    let long = "0123456789".repeat(2000);
+    let text = |target: &str, content: &str| Text { target: target.into(), content: content.to_owned() };
+    let texts = vec![text("/etc/hosts", "127.0.0.1 box\n"), text("/etc/empty", ""), text("/etc/long", &long)];
+    room.prepare(&texts.iter().map(|text| Target::File(text.target.clone())).collect::<Vec<_>>());
+    for level in levels(Level::Userns) {
+        for writable in [None, Some(1 << 20)] {
+            let script = "cd /etc; busybox cat hosts empty long; for f in hosts empty long; do \
+                (echo x >$f) 2>/dev/null; busybox rm -f $f 2>/dev/null; done; busybox cat hosts; busybox stat -c %a hosts; \
+                busybox grep -c /etc/ /proc/self/mountinfo; busybox grep -c '/etc/.* ro,' /proc/self/mountinfo";
+            let mut spec = room.script(level, script);
+            spec.texts.clone_from(&texts);
+            spec.writable = writable;
+            let expected = format!("127.0.0.1 box\n{long}127.0.0.1 box\n644\n3\n3\n");
+            assert_eq!(run(&spec).await.stdout, expected, "{level}, {writable:?}");
+        }
     }
 }
