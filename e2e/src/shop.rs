@@ -4,6 +4,7 @@ use crate::binaries;
 use crate::http::Http;
 use crate::platform::{Options, Platform, State};
 use crate::{eventually, within};
+use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ const SKU: &str = "espresso";
 const QUEUE_PATIENCE: Duration = Duration::from_secs(300);
 /// How many come with one delivery: more than any test sells.
 const DELIVERY: i64 = 1_000_000;
+
+/// How many orders are looked at at a time.
+const AT_A_TIME: usize = 8;
 
 /// The four functions, wherever they run.
 pub trait Shop: Sync {
@@ -129,13 +133,14 @@ async fn outcome(shop: &dyn Shop, id: &str) -> Result<Outcome, String> {
 /// pending, what is gone from the shelf since there were `before` on it is what was sold, nothing is reserved, and the
 /// ledger balances. Nobody may place orders meanwhile.
 pub async fn books_agree(shop: &dyn Shop, acknowledged: &[String], others: &[String], before: i64) -> Ended {
-    for id in acknowledged {
+    let confirmed = stream::iter(acknowledged).for_each_concurrent(AT_A_TIME, |id| async move {
         within(QUEUE_PATIENCE, &format!("order {id} is confirmed"), || async {
             let confirmed = outcome(shop, id).await? == Outcome::Confirmed;
             confirmed.then_some(()).ok_or_else(|| "unknown or cancelled".to_owned())
         })
         .await;
-    }
+    });
+    confirmed.await;
     let mut ended = Ended { confirmed: acknowledged.len(), ..Ended::default() };
     let mut unknown = Vec::new();
     for id in others {

@@ -64,7 +64,7 @@ pub(crate) async fn the_real_faas_cli_does_all_of_its_work(stage: &Stage) {
     let said = cli.run_with(&format!("invoke by-stack -n {NAMESPACE}"), "hi").await.unwrap();
     assert!(said.contains(&answer(1)), "{said}");
     cli.run_with(&format!("invoke by-stack -n {NAMESPACE} --async"), "hi").await.unwrap();
-    cli.says(&format!("logs by-stack -n {NAMESPACE} --tail=false"), &["by-stack"]).await;
+    cli.says(&format!("logs by-stack -n {NAMESPACE} --tail=false --name"), &["by-stack", "POST / - 200"]).await;
     cli.says("remove -f stack.yml", &[]).await;
     cli.says(&format!("secret remove by-cli -n {NAMESPACE}"), &["Removed"]).await;
     delete_namespaces(&[NAMESPACE]).await;
