@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// How long a connection is kept that nothing is sent on.
 const IDLE: Duration = Duration::from_secs(5);
+/// How long any answer may take: whoever is connected to what has gone with its node hears nothing for minutes.
+const ANSWERS: Duration = Duration::from_secs(120);
 
 /// An answer, read whole.
 #[derive(Clone, Debug)]
@@ -68,9 +70,15 @@ impl Http {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body.into())).map_err(|error| error.to_string())?;
-        let response = self.0.request(request).await.map_err(|error| format!("{url}: {error:?}"))?;
+        let answer = tokio::time::timeout(ANSWERS, self.answer(request)).await;
+        let answer = answer.unwrap_or_else(|_| Err(format!("no whole answer within {ANSWERS:?}")));
+        answer.map_err(|error| format!("{url}: {error}"))
+    }
+
+    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
+        let response = self.0.request(request).await.map_err(|error| format!("{error:?}"))?;
         let (head, body) = response.into_parts();
-        let body = body.collect().await.map_err(|error| format!("{url}: {error:?}"))?.to_bytes();
+        let body = body.collect().await.map_err(|error| format!("{error:?}"))?.to_bytes();
         Ok(Answer { status: StatusCode::as_u16(&head.status), headers: head.headers, body })
     }
 

@@ -19,6 +19,9 @@ const KUBECTL: &str = "e2e-kubectl";
 /// The namespace of the shop that Fleet's bundles render.
 const FLEET: &str = "e2e-fleet";
 
+/// How long a customer waits for an answer.
+const TRIES_AGAIN: Duration = Duration::from_secs(10);
+
 static STAGE: OnceCell<Option<Stage>> = OnceCell::const_new();
 
 /// The installed platform and the shops on it.
@@ -144,7 +147,11 @@ pub(crate) async fn sells(branch: &Branch, patience: Duration) -> Vec<String> {
         let id = uuid();
         tried.lock().unwrap().push(id.clone());
         let order = espresso(&id).to_string();
-        let answer = branch.http().post(&branch.at("function", "order"), order).await?;
+        // It may be connected to what has just gone.
+        let sent = tokio::time::timeout(TRIES_AGAIN, async {
+            branch.http().post(&branch.at("function", "order"), order).await
+        });
+        let answer = sent.await.map_err(|_| format!("no answer within {TRIES_AGAIN:?}"))??;
         if answer.status == 201 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text())) }
     })
     .await;
