@@ -276,6 +276,8 @@ fn images_that_cannot_be_are_refused_with_what_to_write() {
     assert!(said.starts_with("spec.image: image \"Not An Image\" is not a valid reference: "), "{said}");
     assert!(said.ends_with("write it like ghcr.io/owner/name:1.0.0"), "{said}");
     assert_eq!(refused(json!({"image": "owner/order:"})).reason(), "BadImage");
+    let outside_git = "owner/echo:0.1.0-fatal: not a git repository (or any of the parent directories): .git";
+    assert!(refused(json!({"image": outside_git})).to_string().contains("fatal: not a git repository"));
     let digest = format!("127.0.0.1:5000/Owner/order@sha256:{}", "a".repeat(64));
     assert_eq!(refused(json!({"image": digest})).reason(), "BadImage");
     let image = digest.to_lowercase();

@@ -8,6 +8,8 @@ use kubernetes::Function;
 use serde_json::{Value, json};
 
 const GENERATED: &str = include_str!("../fixtures/generate.yaml");
+/// Where there is no repository, `faas-cli generate` with `--tag sha` writes git's complaint into the image reference.
+const OUTSIDE_GIT: &str = "echo";
 
 /// Applies a document as `kubectl apply --server-side` does, in the test's namespace.
 async fn apply(cluster: &Cluster, mut document: Value) -> Function {
@@ -35,6 +37,12 @@ fn what_faas_cli_generates_becomes_a_deployment_and_a_service() {
             let name = document["metadata"]["name"].as_str().unwrap().to_owned();
             let applied = apply(&cluster, document.clone()).await;
             assert_eq!(applied.spec.image, document["spec"]["image"].as_str().unwrap());
+            if name == OUTSIDE_GIT {
+                let message = cluster.says(&name, "Stalled", "True", "BadImage").await;
+                assert!(message.contains("fatal: not a git repository"), "{message}");
+                assert!(cluster.api::<Deployment>().get_opt(&name).await.unwrap().is_none());
+                continue;
+            }
             let deployment: Deployment = cluster.until(&name, |_| true).await;
             let service: Service = cluster.until(&name, |_| true).await;
             let owner = &deployment.metadata.owner_references.as_ref().unwrap()[0];
