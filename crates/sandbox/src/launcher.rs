@@ -4,7 +4,7 @@ use crate::agent::Agent;
 use crate::exchange::{self, Failure, Go, Reply};
 use crate::{Level, Network, Spec, helper};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -141,17 +141,16 @@ impl Control {
         P: FnOnce(Pid) -> F,
         F: Future<Output = io::Result<()>>,
     {
-        let mut birth = Birth { helper: Some(helper), pid: None };
-        // Only readiness is asked of it: what it carries are messages, not a stream.
-        let socket = UnixStream::from_std(self.0.into())?;
-        let exchanged = timeout(START_WITHIN, exchange_with(&socket, spec, go, prepare, &mut birth)).await;
+        // Only readiness is asked of the socket: what it carries are messages, not a stream.
+        let mut birth = Birth { socket: UnixStream::from_std(self.0.into())?, helper: Some(helper), pid: None };
+        let exchanged = timeout(START_WITHIN, exchange_with(&mut birth, spec, go, prepare)).await;
         let listeners = match exchanged {
             Ok(Ok(listeners)) => listeners,
             Ok(Err(error)) => return Err(birth.undo(error)),
             Err(_) => return Err(birth.undo(StartError::Late(START_WITHIN))),
         };
-        let (Some(mut helper), Some(pid)) = (birth.helper.take(), birth.pid.take()) else {
-            return Err(birth.undo(StartError::Silent("it named no process".to_owned())));
+        let Some(mut helper) = birth.helper.take() else {
+            return Err(birth.undo(StartError::Silent("it was not there".to_owned())));
         };
         let (stdout, stderr) = (helper.stdout.take(), helper.stderr.take());
         let agent = match &spec.network {
@@ -160,6 +159,9 @@ impl Control {
                 reap_helper(helper).await?;
                 None
             }
+        };
+        let Some(pid) = birth.pid.take() else {
+            return Err(birth.undo(StartError::Silent("it named no process".to_owned())));
         };
         Ok(Started { pid, stdout, stderr, listeners, agent })
     }
@@ -174,17 +176,12 @@ async fn reap_helper(mut helper: Child) -> io::Result<()> {
 }
 
 /// Sends the spec and takes answers until the socket closes.
-async fn exchange_with<P, F>(
-    socket: &UnixStream,
-    spec: &Spec,
-    go: Go,
-    prepare: P,
-    birth: &mut Birth,
-) -> Result<Vec<TcpListener>, StartError>
+async fn exchange_with<P, F>(birth: &mut Birth, spec: &Spec, go: Go, prepare: P) -> Result<Vec<TcpListener>, StartError>
 where
     P: FnOnce(Pid) -> F,
     F: Future<Output = io::Result<()>>,
 {
+    let socket = &birth.socket;
     let mut unsent = None;
     for piece in exchange::pieces(spec, go)? {
         let sent = socket.async_io(Interest::WRITABLE, || Ok(exchange::send(socket, &piece, &[])?)).await;
@@ -235,6 +232,7 @@ impl From<Failure> for StartError {
 
 /// A start that is under way. Dropped, it leaves nothing behind.
 struct Birth {
+    socket: UnixStream,
     helper: Option<Child>,
     pid: Option<Pid>,
 }
@@ -249,20 +247,40 @@ impl Birth {
     }
 
     fn clear(&mut self) -> Option<ExitStatus> {
-        let mut helper = self.helper.take()?;
-        let group = Pid::from_child(&helper);
-        // Until its process was named to us, all there is of it is in the helper's group; the number stays taken
-        // until the helper is reaped.
-        rustix::process::kill_process_group(group, Signal::KILL).unwrap_or_default();
-        if let Some(pid) = self.pid.take() {
+        let helper = self.helper.take();
+        let group = helper.as_ref().map(Pid::from_child);
+        if let Some(group) = group {
+            // All there is of it that it has not named is in its group; the number stays taken until it is reaped.
+            rustix::process::kill_process_group(group, Signal::KILL).unwrap_or_default();
+            let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            while let Err(Errno::INTR) = rustix::process::waitid(WaitId::Pid(group), ended) {}
+        }
+        if let Some(pid) = self.pid.take().or_else(|| self.named()) {
             // It may lead its group by now, with others in it.
             rustix::process::kill_process_group(pid, Signal::KILL).unwrap_or_default();
             rustix::process::kill_process(pid, Signal::KILL).unwrap_or_default();
             reap(pid).map(drop).unwrap_or_default();
         }
-        let status = helper.wait().ok();
-        while let Ok(Some(_)) | Err(Errno::INTR) = rustix::process::waitpgid(group, WaitOptions::empty()) {}
+        let status = helper?.wait().ok();
+        while let Ok(Some(_)) | Err(Errno::INTR) = rustix::process::waitpgid(group?, WaitOptions::empty()) {}
         status
+    }
+
+    /// The process that the helper, which has ended, has named and let go on before anyone read of it.
+    fn named(&self) -> Option<Pid> {
+        loop {
+            match exchange::receive(&self.socket) {
+                Ok((message, _)) if message.is_empty() => return None,
+                Ok((message, _)) => {
+                    if let Ok(Reply::Forked { pid }) = postcard::from_bytes(&message) {
+                        return Pid::from_raw(pid);
+                    }
+                }
+                // It is said once, when the helper has left something of ours unread.
+                Err(Errno::CONNRESET) => {}
+                Err(_) => return None,
+            }
+        }
     }
 }
 
