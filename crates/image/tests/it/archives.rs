@@ -72,6 +72,29 @@ fn a_docker_archive_is_imported_with_its_tags(#[case] compressed: bool) {
     assert_eq!(tree(&store.unpack(&images[1]).unwrap()), ["a = x", "b = y"]);
 }
 
+/// Made of `fixtures/Containerfile` by docker 20.10 (`docker save`) and podman 4.3 (`podman save --format …`).
+#[rstest]
+#[case::docker("docker.tar", "shop/hello:1", include_bytes!("fixtures/docker.tar"))]
+#[case::podman("podman.tar", "localhost/shop/hello:1", include_bytes!("fixtures/podman.tar"))]
+#[case::podman_oci("podman-oci.tar", "localhost/shop/hello:1", include_bytes!("fixtures/podman-oci.tar"))]
+fn what_other_tools_save_is_imported(#[case] file: &str, #[case] name: &str, #[case] archive: &[u8]) {
+    if here() != "amd64" {
+        eprintln!("SKIPPED {file}: it holds an image for amd64");
+        return;
+    }
+    let (_directory, store) = store();
+    let images = store.import(archive, None).unwrap();
+    assert_eq!(images.iter().map(|image| image.reference.to_string()).collect::<Vec<_>>(), [name]);
+    let config = &images[0].config;
+    assert_eq!(
+        (config.user.as_str(), config.working_dir.as_str(), config.entrypoint.as_slice(), config.cmd.len()),
+        ("1000:1000", "/etc", ["/bin/none".to_owned()].as_slice(), 0)
+    );
+    assert!(config.env.contains(&("GREETING".to_owned(), "hello".to_owned())), "{:?}", config.env);
+    assert_eq!(config.labels["maker"], "test");
+    assert_eq!(tree(&store.unpack(&images[0]).unwrap()), ["etc/", "etc/hello.txt = hello from an archive\n"]);
+}
+
 #[test]
 fn of_several_platforms_this_machines_is_taken() {
     let mut archive = Archive::default();
