@@ -4,7 +4,7 @@ use crate::counters::Counter;
 use crate::metrics::{FunctionMetrics, seconds};
 use crate::scaler::NoReplica;
 use crate::state::State;
-use forward::{Body, ForwardError, Limits, Pool, Response, Settings, Switched, Target, Upstream};
+use forward::{Body, ForwardError, Limits, Pool, Response, Settings, Switched, Target};
 use hyper::Request;
 use hyper::header::HeaderValue;
 use prometheus::{Histogram, IntCounter};
@@ -108,13 +108,8 @@ impl Invoker {
 
     fn make(&self, name: FunctionName, replicas: Arc<FunctionReplicas>) -> Function {
         let endpoint = |address: &Address| {
-            let upstream = match address {
-                Address::Tcp(address) => Upstream::Tcp(*address),
-                Address::Unix(path) => Upstream::Unix(path.as_path().into()),
-                Address::Inside { agent, port } => Upstream::Inside { agent: agent.as_path().into(), port: *port },
-            };
-            let host = HeaderValue::try_from(upstream.host()).expect("an address is a valid header value");
-            Endpoint { target: self.pool.target(&upstream), host }
+            let host = HeaderValue::try_from(address.host()).expect("an address is a valid header value");
+            Endpoint { target: self.pool.target(address), host }
         };
         let label = name.to_string();
         Function {

@@ -3,7 +3,7 @@
 //! One byte to the agent asks for a socket; one byte with one descriptor (SCM_RIGHTS) is the answer: a TCP socket of
 //! the agent's namespace, not connected yet. A socket stays in the namespace it was made in, whoever connects it.
 
-use crate::pool::connect_unix;
+use crate::UnixSocket;
 use rustix::cmsg_space;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use std::io::{self, IoSliceMut};
@@ -39,7 +39,7 @@ fn of_agent(agent: &Path, error: &io::Error) -> io::Error {
 
 /// Asks the agent for a socket.
 async fn ask(agent: &Path) -> io::Result<TcpSocket> {
-    let mut stream = connect_unix(agent).await?;
+    let mut stream = UnixSocket::from(agent).connect().await?;
     stream.write_all(&[ASK]).await?;
     let socket = stream.async_io(Interest::READABLE, || answer(&stream)).await?;
     let socket = std::net::TcpStream::from(socket);

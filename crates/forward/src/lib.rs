@@ -33,10 +33,10 @@ pub use body::{Body, BodyError};
 pub use error::{ForwardError, Reason};
 pub use exchange::Limits;
 pub use headers::{is_hop_by_hop, strip_hop_by_hop};
-pub use pool::{Pool, Settings, Target, connect_unix};
+pub use pool::{Pool, Settings, Target};
 pub use response::{Response, ResponseBody};
 pub use switch::{Switched, Tunnel};
-pub use upstream::Upstream;
+pub use upstream::{UnixSocket, Upstream};
 
 /// Bodies of known length up to this size are worth reading whole: head and body then leave in one write.
 pub const SMALL_BODY: usize = 64 * 1024;

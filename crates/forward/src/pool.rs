@@ -4,15 +4,12 @@ use crate::io::{Io, Stream, Traffic};
 use crate::{Body, Upstream, agent};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustix::fs::{FileType, Mode, OFlags};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -97,32 +94,6 @@ impl Pool {
         });
         targets.insert(upstream.clone(), Rc::clone(&target));
         target
-    }
-}
-
-/// Connects to a Unix socket at this very path: whoever listens may own the directory, and a link in it could lead to
-/// any socket that this process may connect to.
-///
-/// # Errors
-///
-/// When there is none, something else is there, or nobody listens.
-pub async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
-    let found = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    if FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) != FileType::Socket {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "what is at the socket's path is no socket"));
-    }
-    // Stays what was looked at, whatever becomes of the path.
-    let path = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
-    let mut wait = Duration::from_millis(1);
-    loop {
-        match UnixStream::connect(&path).await {
-            // A Unix socket's full backlog refuses at once where TCP's would wait.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(Duration::from_millis(50));
-            }
-            opened => return opened,
-        }
     }
 }
 
@@ -212,7 +183,7 @@ impl Target {
                 stream.set_nodelay(true)?;
                 Ok(Stream::Tcp(stream))
             }
-            Upstream::Unix(path) => connect_unix(path).await.map(Stream::Unix),
+            Upstream::Unix(socket) => socket.connect().await.map(Stream::Unix),
             Upstream::Inside { agent, port } => agent::connect(agent, *port).await.map(Stream::Tcp),
         }
     }

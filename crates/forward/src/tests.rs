@@ -1,9 +1,11 @@
-use crate::{Body, Limits, Pool, Reason, Settings, Target, Upstream};
+use crate::{Body, Limits, Pool, Reason, Settings, Target, UnixSocket, Upstream};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use hyper::{Method, Request};
 use std::cell::Cell;
 use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -112,7 +114,7 @@ async fn a_call_that_nobody_read_may_go_elsewhere() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
-        let target = Pool::default().target(&Upstream::Unix(path.as_path().into()));
+        let target = Pool::default().target(&Upstream::Unix((&path).into()));
         let going = spawn_local(async move {
             let (mut kept, _) = listener.accept().await.unwrap();
             assert_ne!(kept.read(&mut [0; 1024]).await.unwrap(), 0);
@@ -229,7 +231,7 @@ async fn unix_sockets_serve_and_what_is_not_there_is_told_before_anything_is_sen
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let pool = Pool::default();
-        let target = pool.target(&Upstream::Unix(path.as_path().into()));
+        let target = pool.target(&Upstream::Unix((&path).into()));
         let failed = target.send(Limits::default(), || unreachable!("nothing to send it to")).await.unwrap_err();
         assert!(failed.unread() && failed.to_string().contains("unix:/"), "{failed}");
         let listener = UnixListener::bind(&path).unwrap();
@@ -277,6 +279,32 @@ async fn a_link_where_the_socket_should_be_leads_nowhere() {
         let error = get(&target).await.unwrap_err();
         assert!(matches!(&error.reason, Reason::Connect(_)), "{error}");
         assert!(futures_util::FutureExt::now_or_never(listener.accept()).is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_socket_in_a_directory_without_a_path_is_reached() {
+    locally(async {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || OwnedFd::from(std::fs::File::open(dir.path()).unwrap());
+        let (one, other) = (UnixSocket::within(open(), Path::new("s")), UnixSocket::within(open(), Path::new("s")));
+        assert_ne!(one, other, "that they are the same directory cannot be known");
+        assert_eq!(one, one.clone());
+        assert_ne!(one, UnixSocket::from("s"));
+        let listener = UnixListener::bind(one.path()).unwrap();
+        // Whatever becomes of the path.
+        let moved = dir.path().with_extension("moved");
+        std::fs::rename(dir.path(), &moved).unwrap();
+        let answered = spawn_local(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert_ne!(stream.read(&mut [0; 1024]).await.unwrap(), 0);
+            stream.write_all(OK).await.unwrap();
+        });
+        let answer = get(&Pool::default().target(&Upstream::Unix(one))).await;
+        std::fs::rename(&moved, dir.path()).unwrap();
+        answer.unwrap();
+        answered.await.unwrap();
     })
     .await;
 }

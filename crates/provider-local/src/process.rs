@@ -25,7 +25,7 @@ use crate::survivors;
 use crate::upkeep::in_mebibytes;
 use async_trait::async_trait;
 use born::Born;
-use confined::{Confined, Replica};
+use confined::{Confined, Listens, Replica};
 use helper::{Helper, Helpers};
 use provider::{Address, Door, check};
 use running::Process;
@@ -68,7 +68,7 @@ pub(crate) struct Surroundings {
 /// A replica that is prepared: its directory is made, its command is known.
 struct Prepared {
     how: How,
-    address: Address,
+    listens: Listens,
     cgroup: Option<Cgroup>,
     grace: Duration,
 }
@@ -78,6 +78,10 @@ enum How {
     Plain(Command),
     Confined { spec: Box<Spec>, egress: bool },
 }
+
+/// The socket that a replica is called at, where it serves on one.
+const SOCKET: &str = "s";
+const METRICS_SOCKET: &str = "m";
 
 /// A replica's own directory: its sockets, secrets and temporary files. What is the function's own is below it.
 #[derive(Clone, Debug)]
@@ -90,11 +94,11 @@ impl ReplicaDir {
     }
 
     fn socket(&self) -> PathBuf {
-        self.inside().join("s")
+        self.inside().join(SOCKET)
     }
 
     fn metrics_socket(&self) -> PathBuf {
-        self.inside().join("m")
+        self.inside().join(METRICS_SOCKET)
     }
 
     /// The socket of the agent in the function's network.
@@ -149,9 +153,9 @@ impl ProcessRuntime {
 
         let isolation = &self.config.isolation;
         let user = isolation.user(&order.name).map_err(|error| StartError::new("give it a user of its own", error))?;
-        // With a file system of its own it has temporary files there.
-        let temporary = (isolation.level() < Level::Userns).then(|| dir.temporary());
-        for part in [Some(dir.inside()), temporary].iter().flatten() {
+        // With a file system of its own it has them there.
+        let parts = (isolation.level() < Level::Userns).then(|| [dir.inside(), dir.temporary()]);
+        for part in parts.iter().flatten() {
             let made = disk::make_dir(part).and_then(|()| disk::give(part, user));
             made.map_err(|error| StartError::new("make its directory", error))?;
         }
@@ -173,7 +177,7 @@ impl ProcessRuntime {
             gateway_url: &self.surroundings.gateway_url.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             inherited: &self.config.inherited,
         };
-        let Confined { mut spec, address, write_timeout } = match isolation.level() {
+        let Confined { mut spec, listens, write_timeout } = match isolation.level() {
             Level::None => return self.plain(&replica),
             Level::Process => {
                 let places = [Some(root.as_path()), Some(&dir.inside()), data.as_deref()];
@@ -188,7 +192,7 @@ impl ProcessRuntime {
         spec.cgroups = cgroup.iter().flat_map(Cgroup::procs_files).collect();
         let grace = self.grace(write_timeout.as_deref());
         let egress = replica.wants.network == Network::Egress && isolation.level() == Level::Full;
-        Ok(Prepared { how: How::Confined { spec: Box::new(spec), egress }, address, cgroup, grace })
+        Ok(Prepared { how: How::Confined { spec: Box::new(spec), egress }, listens, cgroup, grace })
     }
 
     fn plain(&self, replica: &Replica<'_>) -> Result<Prepared, StartError> {
@@ -196,8 +200,8 @@ impl ProcessRuntime {
         let grace = self.grace(variables.get("write_timeout").map(String::as_str));
         let command = command::build(replica.root, &replica.image.config, variables)
             .map_err(|error| StartError::new(format!("find its command in {}", replica.root.display()), error))?;
-        let address = Address::Unix(replica.dir.socket());
-        Ok(Prepared { how: How::Plain(command), address, cgroup: None, grace })
+        let listens = Listens::At(Address::Unix(replica.dir.socket().into()));
+        Ok(Prepared { how: How::Plain(command), listens, cgroup: None, grace })
     }
 
     /// The data directory, the function's own; also when another version or another level of isolation left it.
@@ -296,11 +300,10 @@ impl ProcessRuntime {
             move || runtime.prepare(&order, &dir)
         });
         let (prepared, helper) = tokio::join!(prepared, self.helper());
-        let Prepared { how, address, cgroup, grace } =
+        let Prepared { how, listens, cgroup, grace } =
             prepared.map_err(|error| StartError::new("prepare it", error))??;
         let parts = running::Parts {
             dir: dir.clone(),
-            address,
             cgroup,
             has_own_processes: self.has_own_processes(),
             grace,
@@ -315,7 +318,9 @@ impl ProcessRuntime {
             Err(error) => Err(error),
         };
         match born {
-            Ok(born) => Process::watch(born, parts).await.map_err(|error| StartError::new("watch its process", error)),
+            Ok(born) => {
+                Process::watch(born, listens, parts).await.map_err(|error| StartError::new("watch its process", error))
+            }
             Err(error) => {
                 running::remove_cgroup(parts.cgroup.as_ref()).await;
                 Err(error)

@@ -78,7 +78,7 @@ pub(crate) async fn until_sick(address: &Address, health: &Health) -> String {
 async fn when_it_listens(address: &Address) -> Box<dyn Stream> {
     // Before the first look, so that no arrival is missed.
     let arrivals = match address {
-        Address::Unix(socket) => arrivals::watch(socket),
+        Address::Unix(socket) => arrivals::watch(&socket.path()),
         Address::Tcp(_) | Address::Inside { .. } => None,
     };
     let mut pause = FIRST_PAUSE;
@@ -107,7 +107,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 async fn connect(address: &Address) -> io::Result<Box<dyn Stream>> {
     Ok(match address {
-        Address::Unix(socket) => Box::new(forward::connect_unix(socket).await?),
+        Address::Unix(socket) => Box::new(socket.connect().await?),
         Address::Tcp(address) => Box::new(TcpStream::connect(address).await?),
         Address::Inside { agent, port } => Box::new(forward::connect_inside(agent, *port).await?),
     })

@@ -1,40 +1,13 @@
 //! The live table of replicas: written by the provider, read by every call without asking anyone.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
 use wire::FunctionName;
 use wire::function::TextMap;
 
 /// Where a replica listens.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum Address {
-    /// A TCP address.
-    Tcp(SocketAddr),
-    /// A Unix socket.
-    Unix(PathBuf),
-    /// A TCP port of 127.0.0.1 in a network of the function's own. Whoever connects writes `4` to the Unix socket `agent`,
-    /// gets back a byte with one unconnected IPv4 TCP socket of that network (SCM_RIGHTS), and connects it.
-    Inside {
-        /// The agent's socket.
-        agent: PathBuf,
-        /// Where the function listens.
-        port: u16,
-    },
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(formatter),
-            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
-            Self::Inside { agent, port } => write!(formatter, "127.0.0.1:{port} by the agent at {}", agent.display()),
-        }
-    }
-}
+pub type Address = forward::Upstream;
 
 /// A replica that is ready for calls.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -29,6 +29,8 @@ pub(crate) enum Reply {
         /// Its number, as the platform sees it.
         pid: i32,
     },
+    /// The function's process has its mounts. The directory it shares comes with it.
+    Shared,
     /// A step failed; nothing runs.
     Failed(Failure),
 }

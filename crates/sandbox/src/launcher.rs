@@ -46,6 +46,8 @@ pub struct Started {
     pub listeners: Vec<TcpListener>,
     /// Where one was asked for. To be kept as long as the function.
     pub agent: Option<Agent>,
+    /// The directory of [`Spec::shared`].
+    pub shared: Option<OwnedFd>,
 }
 
 /// Nothing was started.
@@ -144,8 +146,8 @@ impl Control {
         // Only readiness is asked of the socket: what it carries are messages, not a stream.
         let mut birth = Birth { socket: UnixStream::from_std(self.0.into())?, helper: Some(helper), pid: None };
         let exchanged = timeout(START_WITHIN, exchange_with(&mut birth, spec, go, prepare)).await;
-        let listeners = match exchanged {
-            Ok(Ok(listeners)) => listeners,
+        let Handed { listeners, shared } = match exchanged {
+            Ok(Ok(handed)) => handed,
             Ok(Err(error)) => return Err(birth.undo(error)),
             Err(_) => return Err(birth.undo(StartError::Late(START_WITHIN))),
         };
@@ -163,7 +165,7 @@ impl Control {
         let Some(pid) = birth.pid.take() else {
             return Err(birth.undo(StartError::Silent("it named no process".to_owned())));
         };
-        Ok(Started { pid, stdout, stderr, listeners, agent })
+        Ok(Started { pid, stdout, stderr, listeners, agent, shared })
     }
 }
 
@@ -175,8 +177,15 @@ async fn reap_helper(mut helper: Child) -> io::Result<()> {
     }
 }
 
+/// What a helper hands out.
+#[derive(Default)]
+struct Handed {
+    listeners: Vec<TcpListener>,
+    shared: Option<OwnedFd>,
+}
+
 /// Sends the spec and takes answers until the socket closes.
-async fn exchange_with<P, F>(birth: &mut Birth, spec: &Spec, go: Go, prepare: P) -> Result<Vec<TcpListener>, StartError>
+async fn exchange_with<P, F>(birth: &mut Birth, spec: &Spec, go: Go, prepare: P) -> Result<Handed, StartError>
 where
     P: FnOnce(Pid) -> F,
     F: Future<Output = io::Result<()>>,
@@ -192,7 +201,7 @@ where
         }
     }
     let mut prepare = Some(prepare).filter(|_| go == Go::WhenTold);
-    let mut listeners = Vec::new();
+    let mut handed = Handed::default();
     loop {
         let received = socket.async_io(Interest::READABLE, || Ok(exchange::receive(socket)?)).await;
         let (message, descriptors) = match received {
@@ -205,17 +214,18 @@ where
         match postcard::from_bytes(&message).map_err(io::Error::other)? {
             Reply::Forked { pid } => {
                 birth.pid = Pid::from_raw(pid);
-                listeners = descriptors.into_iter().map(TcpListener::from).collect();
+                handed.listeners = descriptors.into_iter().map(TcpListener::from).collect();
                 if let (Some(prepare), Some(pid)) = (prepare.take(), birth.pid) {
                     prepare(pid).await.map_err(StartError::Prepare)?;
                     socket.async_io(Interest::WRITABLE, || Ok(exchange::send(socket, b"go", &[])?)).await?;
                 }
             }
+            Reply::Shared => handed.shared = descriptors.into_iter().next(),
             Reply::Failed(failure) => return Err(failure.into()),
         }
     }
     match (unsent, birth.pid) {
-        (None, Some(_)) => Ok(listeners),
+        (None, Some(_)) => Ok(handed),
         (Some(error), _) => Err(error.into()),
         (None, None) => Err(StartError::Silent("before it made a process".to_owned())),
     }

@@ -12,7 +12,7 @@ pub use launcher::{Control, Launcher, START_WITHIN, StartError, Started, reap};
 pub use level::{Level, UnknownLevel};
 pub use probe::{Missing, Probe, probe};
 pub use root::{PrepareError, Target, prepare_root};
-pub use spec::{DEFAULT_TMP_BYTES, Mount, Network, Spec, Text, User};
+pub use spec::{DEFAULT_TMP_BYTES, Mount, Network, Shared, Spec, Text, User};
 
 pub mod agent;
 pub mod helper;

@@ -14,7 +14,7 @@ pub const DEFAULT_TMP_BYTES: u64 = 64 << 20;
 ///
 /// At [`Level::Full`] and [`Level::Userns`] the program, the working directory and the targets of mounts are paths
 /// inside `root`. At [`Level::Process`] and [`Level::None`] there is no inside: they are paths of this machine, and
-/// `root`, `writable`, `hostname`, `mounts`, `texts`, the sizes and the network are not looked at. At [`Level::None`] neither
+/// `root`, `writable`, `hostname`, `mounts`, `texts`, `shared`, the sizes and the network are not looked at. At [`Level::None`] neither
 /// are `limits`, `files` and `seccomp`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Spec {
@@ -40,6 +40,8 @@ pub struct Spec {
     pub mounts: Vec<Mount>,
     /// Files that are made for it, in memory, each to be read only.
     pub texts: Vec<Text>,
+    /// A directory that it shares with the platform.
+    pub shared: Option<Shared>,
     /// The size of `/tmp` inside.
     pub tmp_bytes: u64,
     /// The size of `/dev/shm` inside.
@@ -126,6 +128,15 @@ pub struct Text {
     pub content: String,
 }
 
+/// A directory in memory, the process's own, that the platform sees too: by a descriptor, since it has no path outside.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Shared {
+    /// A path inside, which must be there: see [`crate::prepare_root`].
+    pub target: PathBuf,
+    /// How much it holds.
+    pub bytes: u64,
+}
+
 /// What a confined process reaches, at [`Level::Full`] and [`Level::Userns`].
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum Network {
@@ -155,6 +166,7 @@ impl Spec {
             hostname: "function".to_owned(),
             mounts: Vec::new(),
             texts: Vec::new(),
+            shared: None,
             tmp_bytes: DEFAULT_TMP_BYTES,
             shm_bytes: DEFAULT_TMP_BYTES,
             network: Network::Own { listen: Vec::new(), agent: None },

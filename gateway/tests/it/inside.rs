@@ -29,14 +29,14 @@ async fn a_port_inside_is_called_as_any_other_and_a_lost_agent_is_named() {
         sendmsg(&caller, &[IoSlice::new(&byte)], &mut control, SendFlags::empty()).unwrap();
     });
     let port = function.address.port();
-    stage.script("f", Script::at(Address::Inside { agent: agent.clone(), port }));
+    stage.script("f", Script::at(Address::Inside { agent: agent.as_path().into(), port }));
     stage.deploy("f", [].into()).await;
     assert_eq!(stage.send("POST", "/function/f/x", "", "hello").await.body, "fine");
     let arrived = function.only();
     assert_eq!((arrived.line(), arrived.body.as_slice()), ("POST /x HTTP/1.1", b"hello".as_slice()));
     assert_eq!(arrived.header("host"), [format!("127.0.0.1:{port}")]);
     giving.join().unwrap();
-    stage.script("g", Script::at(Address::Inside { agent, port }));
+    stage.script("g", Script::at(Address::Inside { agent: agent.into(), port }));
     stage.deploy("g", [].into()).await;
     let lost = stage.get("/function/g").await;
     assert_eq!((lost.status, lost.header("retry-after")), (503, vec!["1".into()]), "{lost:?}");

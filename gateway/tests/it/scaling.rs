@@ -128,7 +128,7 @@ async fn a_call_that_a_leaving_replica_did_not_read_goes_to_the_next_one() {
     let (dir, function) = (tempfile::tempdir().unwrap(), Function::ok().await);
     let path = dir.path().join("s");
     let listener = tokio::net::UnixListener::bind(&path).unwrap();
-    stage.script("f", Script::at(Address::Unix(path)));
+    stage.script("f", Script::at(Address::Unix(path.into())));
     stage.deploy("f", [].into()).await;
     let address = stage.address;
     let call = tokio::spawn(async move {

@@ -1,14 +1,14 @@
 //! What the sandbox is told of a replica.
 
 use super::identity::{self, Identity};
-use super::{ReplicaDir, command};
+use super::{METRICS_SOCKET, ReplicaDir, SOCKET, command};
 use crate::environment::{self, Given, Serves};
 use crate::isolation::{GATEWAY_PORT, Isolation, MOST_PROCESSES, Network, Wants, serves_socket};
 use crate::runtime::{Order, StartError};
 use image::Image;
 use provider::Address;
 use sandbox::confine::{Limits, Ports, Rules};
-use sandbox::{Level, Mount, Spec, Target, User, prepare_root};
+use sandbox::{Level, Mount, Shared, Spec, Target, User, prepare_root};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use wire::annotation;
@@ -18,6 +18,8 @@ use wire::annotation;
 const OTHER_PORT: u16 = 8079;
 /// Where sockets are inside.
 const SOCKETS: &str = "/run/crema";
+/// Room for them, and for the little else that anyone may put there.
+const SOCKETS_BYTES: u64 = 1 << 20;
 /// Where secrets are inside, as OpenFaaS has it.
 const SECRETS: &str = "/var/openfaas/secrets";
 const TEMPORARY: &str = "/tmp";
@@ -46,10 +48,17 @@ pub(super) struct Replica<'a> {
     pub(super) inherited: &'a [(String, String)],
 }
 
+/// Where a replica will listen.
+pub(super) enum Listens {
+    At(Address),
+    /// On a socket in the directory that it shares.
+    InShared,
+}
+
 /// What to start and where it will be.
 pub(super) struct Confined {
     pub(super) spec: Spec,
-    pub(super) address: Address,
+    pub(super) listens: Listens,
     pub(super) write_timeout: Option<String>,
 }
 
@@ -60,14 +69,14 @@ impl Replica<'_> {
         let config = &self.image.config;
         let identity = Identity::of(self.root, config);
         let number = self.user.or(identity.number).unwrap_or(INSIDE);
-        let (serves, gateway_port, address) = self.ports()?;
+        let (serves, gateway_port, listens) = self.ports()?;
         let own_network = self.wants.network != Network::Host;
         let gateway_url = match own_network {
             true => format!("http://127.0.0.1:{gateway_port}"),
             false => self.gateway_url.to_owned(),
         };
         let data = self.data.and(deployment.annotations.get(annotation::DATA_PATH)).map(PathBuf::from);
-        let sockets = [Path::new(SOCKETS).join("s"), Path::new(SOCKETS).join("m")];
+        let sockets = [SOCKET, METRICS_SOCKET].map(|name| Path::new(SOCKETS).join(name));
         let given = Given {
             gateway_url: &gateway_url,
             inherited: self.inherited,
@@ -88,6 +97,8 @@ impl Replica<'_> {
         spec.user = Some(User { uid: number, gid: number });
         spec.hostname = hostname(&self.order.instance);
         spec.mounts = self.mounts(data.as_deref());
+        spec.shared =
+            matches!(listens, Listens::InShared).then(|| Shared { target: SOCKETS.into(), bytes: SOCKETS_BYTES });
         spec.texts = identity::files(self.root, &identity, number, &spec.hostname, self.wants.network);
         spec.network = match own_network {
             true => sandbox::Network::Own {
@@ -100,13 +111,13 @@ impl Replica<'_> {
             false => sandbox::Network::Host,
         };
         let files = spec.texts.iter().map(|text| Target::File(text.target.clone()));
-        let targets: Vec<Target> =
-            spec.mounts.iter().map(|mount| Target::Dir(mount.target.clone())).chain(files).collect();
+        let dirs = spec.mounts.iter().map(|mount| &mount.target).chain(spec.shared.iter().map(|shared| &shared.target));
+        let targets: Vec<Target> = dirs.cloned().map(Target::Dir).chain(files).collect();
         prepare_root(self.root, &targets).map_err(|error| StartError::new("prepare its root directory", error))?;
         let write_timeout = variables.get("write_timeout").cloned();
         spec.env = variables.into_iter().collect();
         self.bound(&mut spec, isolation);
-        Ok(Confined { spec, address, write_timeout })
+        Ok(Confined { spec, listens, write_timeout })
     }
 
     /// For the level without a file system of its own.
@@ -134,7 +145,7 @@ impl Replica<'_> {
                 .then(|| Ports { connect: gateway.into_iter().collect(), bind: Vec::new() }),
         });
         self.bound(&mut spec, isolation);
-        Ok(Confined { spec, address: Address::Unix(self.dir.socket()), write_timeout })
+        Ok(Confined { spec, listens: Listens::At(Address::Unix(self.dir.socket().into())), write_timeout })
     }
 
     /// The environment of a replica that sees this machine's file system.
@@ -173,25 +184,24 @@ impl Replica<'_> {
     }
 
     /// The port to tell it, if it is to listen on one, the gateway's port beside it, and where to call it.
-    fn ports(&self) -> Result<(Option<u16>, u16, Address), StartError> {
+    fn ports(&self) -> Result<(Option<u16>, u16, Listens), StartError> {
         if serves_socket(self.image) {
-            return Ok((None, GATEWAY_PORT, Address::Unix(self.dir.socket())));
+            return Ok((None, GATEWAY_PORT, Listens::InShared));
         }
         if self.wants.network == Network::Host {
             let port = free_port().map_err(|error| StartError::new("find a free port", error))?;
-            return Ok((Some(port), port, Address::Tcp((Ipv4Addr::LOCALHOST, port).into())));
+            return Ok((Some(port), port, Listens::At(Address::Tcp((Ipv4Addr::LOCALHOST, port).into()))));
         }
         let (port, gateway) = match is_watchdog(self.image) {
             true => (OTHER_PORT, GATEWAY_PORT),
             false => (GATEWAY_PORT, OTHER_PORT),
         };
-        Ok((Some(port), gateway, Address::Inside { agent: self.dir.agent(), port }))
+        Ok((Some(port), gateway, Listens::At(Address::Inside { agent: self.dir.agent().into(), port })))
     }
 
     /// Directories, all of them.
     fn mounts(&self, data: Option<&Path>) -> Vec<Mount> {
-        let mut mounts =
-            vec![Mount::writable(self.dir.inside(), SOCKETS), Mount::read_only(self.dir.secrets(), SECRETS)];
+        let mut mounts = vec![Mount::read_only(self.dir.secrets(), SECRETS)];
         if let (Some(source), Some(target)) = (self.data, data) {
             mounts.push(Mount::writable(source, target));
         }

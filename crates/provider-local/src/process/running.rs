@@ -1,7 +1,8 @@
 //! A replica's process while it runs and until nothing of it is left.
 
-use super::ReplicaDir;
 use super::born::Born;
+use super::confined::Listens;
+use super::{ReplicaDir, SOCKET};
 use crate::logs::{Captured, FunctionLog, Reader};
 use crate::readiness::{self, Probe};
 use crate::runtime::{Running, Sample};
@@ -10,11 +11,13 @@ use crate::spawner::Spawner;
 use crate::survivors;
 use crate::usage;
 use async_trait::async_trait;
+use forward::UnixSocket;
 use provider::Address;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use sandbox::cgroup::{Cgroup, Removal};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -36,7 +39,6 @@ const OOM_SCORE: &str = "300";
 /// What a process is watched with.
 pub(super) struct Parts {
     pub(super) dir: ReplicaDir,
-    pub(super) address: Address,
     pub(super) cgroup: Option<Cgroup>,
     /// Whether all that it starts is in a namespace of processes, which ends with it.
     pub(super) has_own_processes: bool,
@@ -82,13 +84,15 @@ impl Group {
 
 impl Process {
     /// Watches a process that has just been started: its end, and what it writes.
-    pub(super) async fn watch(mut born: Born, parts: Parts) -> io::Result<Self> {
+    pub(super) async fn watch(mut born: Born, listens: Listens, parts: Parts) -> io::Result<Self> {
         let group = Arc::new(Group(Mutex::new(Some(born.pid))));
-        match Self::try_watch(&mut born, &parts) {
-            Ok((ends, output)) => {
+        let watched =
+            address(listens, &mut born).and_then(|address| Ok((address, Self::try_watch(&mut born, &parts)?)));
+        match watched {
+            Ok((address, (ends, output))) => {
                 let (sender, ended) = watch::channel(None);
                 Ok(Self {
-                    address: parts.address.clone(),
+                    address,
                     cgroup: parts.cgroup.clone(),
                     grace: parts.grace,
                     ended,
@@ -196,6 +200,17 @@ impl Running for Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.group.signal(Signal::KILL);
+    }
+}
+
+/// Where it listens, now that it is there.
+fn address(listens: Listens, born: &mut Born) -> io::Result<Address> {
+    match listens {
+        Listens::At(address) => Ok(address),
+        Listens::InShared => {
+            let dir = born.shared.take().ok_or_else(|| io::Error::other("it was given no directory for its socket"))?;
+            Ok(Address::Unix(UnixSocket::within(dir, Path::new(SOCKET))))
+        }
     }
 }
 

@@ -40,7 +40,7 @@ fn waits(address: Address, probe: Probe) -> JoinHandle<()> {
 async fn a_socket_that_is_renamed_into_place_is_asked_once() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("s");
-    let waiting = waits(Address::Unix(socket.clone()), Probe::default());
+    let waiting = waits(Address::Unix((&socket).into()), Probe::default());
     while arrivals::watched() == 0 {
         tokio::task::yield_now().await;
     }

@@ -73,7 +73,7 @@ impl Runtime for Stage {
 #[async_trait]
 impl Running for Player {
     fn address(&self) -> Address {
-        Address::Unix(self.address.clone())
+        Address::Unix((&self.address).into())
     }
 
     async fn ready(&self, _: &Probe) {

@@ -76,7 +76,7 @@ impl Bench {
     pub(crate) fn socket(&self, name: &FunctionName) -> PathBuf {
         let found = self.table().get(name).unwrap();
         match found.ready.first().map(|replica| replica.address.clone()) {
-            Some(Address::Unix(path)) => path,
+            Some(Address::Unix(socket)) => socket.path(),
             other => panic!("no socket: {other:?}"),
         }
     }
@@ -85,7 +85,7 @@ impl Bench {
     pub(crate) fn sockets(&self, name: &FunctionName) -> Vec<PathBuf> {
         let found = self.table().get(name).unwrap();
         let socket = |replica: &Arc<provider::Replica>| match &replica.address {
-            Address::Unix(path) => path.clone(),
+            Address::Unix(socket) => socket.path(),
             other => panic!("no socket: {other}"),
         };
         found.ready.iter().map(socket).collect()

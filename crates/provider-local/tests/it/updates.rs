@@ -66,7 +66,7 @@ async fn replica(name: &FunctionName, table: &mut ReplicaTable, turn: usize) -> 
     assert!(tokio::time::timeout(PATIENCE, ready).await.is_ok_and(|alive| alive), "no replica came");
     let found = table.get(name).unwrap();
     match found.ready.get(turn % found.ready.len().max(1)).map(|replica| replica.address.clone()) {
-        Some(Address::Unix(path)) => path,
+        Some(Address::Unix(socket)) => socket.path(),
         other => panic!("no socket: {other:?}"),
     }
 }

@@ -2,12 +2,12 @@
 
 use super::mounts::{self, Below, Sources};
 use super::{die_with_platform, program, sys, user};
-use crate::exchange::{Failure, Step};
+use crate::exchange::{self, Failure, Reply, Step};
 use crate::{Level, Spec, confine, seccomp};
 use rustix::thread::UnshareFlags;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Confines this process and becomes the function's program; comes back only when there is none to run.
 pub(super) fn enter(
@@ -19,7 +19,9 @@ pub(super) fn enter(
 ) -> Result<(), Failure> {
     if spec.level >= Level::Userns {
         rustix::system::sethostname(spec.hostname.as_bytes()).step("set the host name")?;
-        mounts::build(spec, sources, below)?;
+        if let Some(dir) = mounts::build(spec, sources, below)? {
+            exchange::send_reply(platform, &Reply::Shared, &[dir.as_fd()]).step("hand out the shared directory")?;
+        }
     }
     join(groups)?;
     wait_for(gate)?;

@@ -6,7 +6,7 @@
 use super::sys::{self, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, Reach};
 use super::{devices, texts, user};
 use crate::exchange::{Failure, Step};
-use crate::{Level, Spec};
+use crate::{Level, Shared, Spec, User};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -163,8 +163,8 @@ pub(super) enum Below {
     Nothing,
 }
 
-/// Builds the whole tree and enters it.
-pub(super) fn build(spec: &Spec, sources: Option<Sources>, below: Below) -> Result<(), Failure> {
+/// Builds the whole tree and enters it; gives the directory that is shared.
+pub(super) fn build(spec: &Spec, sources: Option<Sources>, below: Below) -> Result<Option<OwnedFd>, Failure> {
     if below == Below::Machine {
         make_private()?;
     }
@@ -185,7 +185,25 @@ pub(super) fn build(spec: &Spec, sources: Option<Sources>, below: Below) -> Resu
         root.attach(tree, &mount.target).step_with(|| format!("mount {}", mount.target.display()))?;
     }
     texts::show(&root, &spec.texts, &made)?;
-    root.enter(below)
+    let shared = spec.shared.as_ref().map(|shared| share(&root, shared, spec.user)).transpose()?;
+    root.enter(below)?;
+    Ok(shared)
+}
+
+/// Makes a directory that the function's user can write to, and shows it.
+fn share(root: &Root, shared: &Shared, user: Option<User>) -> Result<OwnedFd, Failure> {
+    /// A few sockets.
+    const FILES: &str = "64";
+    let name = || format!("mount {}", shared.target.display());
+    let size = shared.bytes.to_string();
+    let mut options = vec![("size", size.as_str()), ("nr_inodes", FILES), ("mode", "700")];
+    let owner = user.map(|user| (user.uid.to_string(), user.gid.to_string()));
+    if let Some((uid, gid)) = &owner {
+        options.extend([("uid", uid.as_str()), ("gid", gid)]);
+    }
+    let dir = new("tmpfs", &options, PLAIN | MOUNT_ATTR_NOEXEC).step_with(name)?;
+    root.attach(&dir, &shared.target).step_with(name)?;
+    Ok(dir)
 }
 
 /// The image below, a bounded file system in memory above.

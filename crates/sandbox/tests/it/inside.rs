@@ -1,7 +1,7 @@
 //! What a confined process sees of itself and of the machine.
 
 use crate::room::{Room, UID, finish, is_root, levels, run, start, start_ahead};
-use sandbox::{Level, Mount, Target, Text};
+use sandbox::{Level, Mount, Shared, Target, Text};
 
 #[tokio::test]
 async fn it_has_no_rights_and_cannot_get_any() {
@@ -161,6 +161,29 @@ async fn mounts_are_shown_as_the_spec_says() {
         assert_eq!(ended.stdout, "shhno\n", "{level}: {}", ended.stderr);
         assert_eq!(std::fs::read_to_string(private.join("data/file")).unwrap(), "y\n");
         std::fs::remove_file(private.join("data/file")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_shared_directory_is_the_functions_and_bounded_and_the_platform_sees_it() {
+    let Some(room) = Room::new("a_shared_directory_is_the_functions_and_bounded_and_the_platform_sees_it") else {
+        return;
+    };
+    room.prepare(&[Target::Dir("/run/crema".into())]);
+    for level in levels(Level::Userns) {
+        let script = "echo hello >/run/crema/file; stat -c '%a %u' /run/crema; \
+                      cat /dev/zero >/run/crema/fill; stat -c %s /run/crema/fill";
+        let mut spec = room.script(level, script);
+        spec.shared = Some(Shared { target: "/run/crema".into(), bytes: 64 << 10 });
+        let started = start(&spec).await.unwrap();
+        let shared = started.shared.as_ref().unwrap().try_clone().unwrap();
+        let ended = finish(started).await;
+        let lines: Vec<_> = ended.stdout.lines().collect();
+        assert_eq!(lines[0], format!("700 {UID}"), "{level}: {}", ended.stderr);
+        assert!(lines[1].parse::<u32>().unwrap() < 64 << 10, "{level}: {lines:?}");
+        // As long as anyone holds it, also after the function's end.
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&shared));
+        assert_eq!(std::fs::read_to_string(format!("{path}/file")).unwrap(), "hello\n", "{level}");
     }
 }
 

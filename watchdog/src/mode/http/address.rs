@@ -47,7 +47,7 @@ impl Address {
     pub(super) fn upstream(&self) -> forward::Upstream {
         match self {
             Self::Tcp(address) => forward::Upstream::Tcp(*address),
-            Self::Unix(path) => forward::Upstream::Unix(Arc::clone(path)),
+            Self::Unix(path) => forward::Upstream::Unix(path.into()),
         }
     }
 
