@@ -31,6 +31,9 @@ pub(super) fn enter(
     }
     rustix::process::setsid().step("begin a session")?;
     if spec.level > Level::None {
+        // In a scheduling group of its own it would interrupt the platform for each call, and find fewer at once. A kernel
+        // that does not let us costs that, and nothing else.
+        sys::be_patient().unwrap_or_default();
         confine::rlimits(&spec.limits).map_err(|error| Failure::because("set limits", error.to_string()))?;
         user::bound()?;
         user::settle(spec)?;

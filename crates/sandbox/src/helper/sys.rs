@@ -41,6 +41,17 @@ pub(super) fn fork(flags: libc::c_int) -> io::Result<Forked> {
     }
 }
 
+/// Makes this process one that does not interrupt what runs when it is woken, and neither does what it starts.
+#[expect(unsafe_code, reason = "setting a scheduling policy is in no crate, and musl's function does nothing")]
+pub(super) fn be_patient() -> io::Result<()> {
+    let parameters: libc::c_int = 0;
+    // SAFETY: the kernel reads one int, the priority, which lives until the call is over.
+    match unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_BATCH, &raw const parameters) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// A process in a user namespace of its own, without a map yet, that does nothing and holds nothing open. Dropping it ends it.
 pub(super) struct Idle(pub(super) Pid);
 

@@ -135,6 +135,19 @@ async fn it_leads_a_session_of_its_own() {
 }
 
 #[tokio::test]
+async fn it_does_not_interrupt_what_runs() {
+    let Some(room) = Room::new("it_does_not_interrupt_what_runs") else { return };
+    for level in levels(Level::Process) {
+        let started = start(&room.prober(level, &["status=Pid"])).await.unwrap();
+        // The 41st field, the 39th after the name, is the policy: proc_pid_stat(5).
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", started.pid)).unwrap();
+        let policy = stat.rsplit(')').next().unwrap().split_whitespace().nth(38).unwrap().to_owned();
+        assert!(finish(started).await.status.success());
+        assert_eq!(policy, libc::SCHED_BATCH.to_string(), "{level}");
+    }
+}
+
+#[tokio::test]
 async fn mounts_are_shown_as_the_spec_says() {
     let Some(room) = Room::new("mounts_are_shown_as_the_spec_says") else { return };
     // Only the platform can look into the directory above.
