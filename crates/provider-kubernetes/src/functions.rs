@@ -10,7 +10,7 @@ use crate::secrets::Secrets;
 use crate::wanted::{Wanted, at_least};
 use crate::watching::seen;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, ResourceExt};
 use kubernetes::{Function, FunctionSpec, label};
 use provider::{Deployed, ProviderError, Result, check};
@@ -175,13 +175,22 @@ impl Functions<'_> {
         Ok(())
     }
 
-    /// Deletes a function's data. The claim goes when its last pod is gone.
+    /// Deletes a function's data. The claim goes when its last pod is gone. One of that name that the operator has not
+    /// made holds somebody else's data.
     async fn purge(&self, name: &FunctionName) -> Result<()> {
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), name.namespace());
+        let labels = [(label::FUNCTION, name.name()), (label::MANAGED_BY, label::MANAGED_BY_OPERATOR)];
+        let made = ListParams::default().labels(&labels.map(|(key, value)| format!("{key}={value}")).join(","));
+        let made = ask(format!("look for the data of {name}"), claims.list_metadata(&made)).await?;
         let claim = label::data_claim(name.name());
-        let done = ask(format!("delete the data of {name}"), claims.delete(&claim, &DeleteParams::default())).await;
-        match done {
-            Ok(_) | Err(Refusal::NotFound(_)) => Ok(()),
+        let Some(found) = made.items.into_iter().find(|found| found.name_any() == claim) else { return Ok(()) };
+        let deletion = DeleteParams {
+            preconditions: Some(Preconditions { uid: found.uid(), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        match ask(format!("delete the data of {name}"), claims.delete(&claim, &deletion)).await {
+            // Another of its name has taken its place.
+            Ok(_) | Err(Refusal::NotFound(_) | Refusal::Changed(_)) => Ok(()),
             Err(other) => Err(other.into()),
         }
     }

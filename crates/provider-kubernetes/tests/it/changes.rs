@@ -206,14 +206,18 @@ async fn a_namespace_goes_only_when_nothing_is_lost_with_it() {
 #[tokio::test]
 async fn data_stays_unless_it_is_purged() {
     let bench = Bench::new();
-    for (name, purge) in [("kept", false), ("purged", true), ("without", true)] {
+    for (name, purge) in [("kept", false), ("purged", true), ("theirs", true), ("without", true)] {
         let name = bench.deployed(name).await;
         if name.name() != "without" {
-            let claim = json!({"metadata": {"name": format!("{}-data", name.name())}});
+            let of = if name.name() == "theirs" { "postgres" } else { "crema" };
+            let claim = json!({"metadata": {"name": format!("{}-data", name.name()), "labels": {
+                "faas_function": name.name(), "app.kubernetes.io/managed-by": of}}});
             bench.api.put("persistentvolumeclaims", NAMESPACE, claim);
         }
         bench.provider.delete(&name, purge).await.unwrap();
     }
+    let theirs = bench.api.get("persistentvolumeclaims", NAMESPACE, "theirs-data");
+    assert!(theirs.is_some(), "the claim of somebody else");
     assert!(bench.api.get("persistentvolumeclaims", NAMESPACE, "kept-data").is_some());
     assert!(bench.api.get("persistentvolumeclaims", NAMESPACE, "purged-data").is_none());
 }

@@ -143,7 +143,8 @@ async fn only_a_purge_deletes_the_claim_of_a_function() {
     let (provider, _stopper) = provider_of(&client, &place).await;
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &place.name);
     for (service, purge) in [("kept", false), ("purged", true)] {
-        let claim = json!({"metadata": {"name": label::data_claim(service)}, "spec": {
+        let labels = json!({label::FUNCTION: service, label::MANAGED_BY: label::MANAGED_BY_OPERATOR});
+        let claim = json!({"metadata": {"name": label::data_claim(service), "labels": labels}, "spec": {
             "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}});
         claims.create(&PostParams::default(), &serde_json::from_value(claim).unwrap()).await.unwrap();
         let wanted = FunctionDeployment {

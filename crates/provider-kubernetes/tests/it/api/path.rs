@@ -43,7 +43,7 @@ pub(crate) struct Query(HashMap<String, String>);
 
 impl Query {
     pub(crate) fn of(uri: &Uri) -> Self {
-        let decode = |text: &str| text.replace("%3D", "=").replace("%2F", "/").replace("%3A", ":");
+        let decode = |text: &str| text.replace("%3D", "=").replace("%2F", "/").replace("%3A", ":").replace("%2C", ",");
         let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
         Self(pairs.map(|(key, value)| (key.to_owned(), decode(value))).collect())
     }
