@@ -13,7 +13,7 @@ use queue::Invocation;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 use wire::header;
 
@@ -46,6 +46,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) status: u16,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: Bytes,
+    /// What the body takes; given back when it has been posted.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
     pub(crate) took: Duration,
     /// Attempts before the last one.
     pub(crate) retries: u32,
@@ -54,7 +56,7 @@ pub(crate) struct Ended<'a> {
 
 impl Callbacks {
     /// Starts to post the result, if the caller asked for it. Waits only when too many are being posted, and not long.
-    pub(crate) async fn post(&self, invocation: &Invocation, ended: Ended<'_>) {
+    pub(crate) async fn post(&self, invocation: &Invocation, mut ended: Ended<'_>) {
         let Some(url) = &invocation.callback_url else { return };
         let (function, call_id, url) = (invocation.function.clone(), invocation.call_id.clone(), shown(url));
         let room = Arc::clone(&self.room).acquire_owned();
@@ -62,13 +64,14 @@ impl Callbacks {
             tracing::warn!(%function, call_id, url, limit = AT_A_TIME, "a callback is dropped: too many are under way");
             return;
         };
+        let answer = ended.room.take();
         let request = match request(invocation, ended) {
             Ok(request) => request,
             Err(error) => return tracing::warn!(%function, call_id, url, error, "a callback failed"),
         };
         let client = self.client().clone();
         let posting = async move {
-            let _room = room;
+            let _room = (room, answer);
             match tokio::time::timeout(LIMIT, exchange(&client, request)).await {
                 Ok(Ok(status)) if status < 400 => tracing::debug!(%function, call_id, url, status, "callback posted"),
                 Ok(Ok(status)) => tracing::warn!(%function, call_id, url, status, "a callback was refused"),

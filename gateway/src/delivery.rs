@@ -27,12 +27,16 @@ use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::{Instrument, Span};
 use wire::FunctionName;
 
 /// The largest answer that is kept for a callback.
 const ANSWER_LIMIT: usize = 16 << 20;
+/// How much of answers is kept for callbacks at a time, in KiB.
+const ANSWERS_KIB: u32 = 32 << 10;
+/// How long an answer waits for room.
+const ROOM_LIMIT: Duration = Duration::from_secs(5);
 /// How long callbacks under way may take to end once every call has.
 const CALLBACKS_LINGER: Duration = Duration::from_secs(10);
 const INTERNAL: HeaderName = HeaderName::from_static(wire::header::INTERNAL);
@@ -79,8 +83,9 @@ impl QueueWorker {
         let linger = config.drain.min(CALLBACKS_LINGER);
         let deliverer = Deliverer {
             usual: config.policy.clone(),
-            invoker: Rc::new(Invoker::new(state)),
+            invoker: Invoker::new(state),
             callbacks: Rc::clone(&callbacks),
+            room: Arc::new(Semaphore::new(ANSWERS_KIB as usize)),
             last: RefCell::default(),
         };
         Worker::new(config, queue, clock, deliverer).run(stop).await;
@@ -95,6 +100,8 @@ struct Deliverer {
     invoker: Rc<Invoker>,
     usual: RetryPolicy,
     callbacks: Rc<Callbacks>,
+    /// Room for answers, a permit for each KiB.
+    room: Arc<Semaphore>,
     /// Answers that wait for their callback.
     last: RefCell<HashMap<Sequence, Answered>>,
 }
@@ -104,6 +111,8 @@ struct Answered {
     status: u16,
     headers: HeaderMap,
     body: Bytes,
+    /// What the body takes.
+    room: Option<OwnedSemaphorePermit>,
     took: Duration,
     attempts: u32,
     /// What to tell a person, when the gateway answered in the function's stead.
@@ -137,6 +146,7 @@ impl Deliver for Deliverer {
             status: delivery.status.unwrap_or(answered.status),
             headers: &answered.headers,
             body: answered.body,
+            room: answered.room,
             took: answered.took,
             retries: lease.attempt.saturating_sub(1),
             max_retries: answered.attempts.saturating_sub(1),
@@ -150,7 +160,7 @@ impl Deliver for Deliverer {
 impl Deliverer {
     async fn attempt(&self, lease: &Lease, attempts: u32) -> Delivery {
         let (span, began) = (span(lease), Instant::now());
-        let answered = call(&self.invoker, lease, attempts, &span).instrument(span.clone()).await;
+        let answered = call(self, lease, attempts, &span).instrument(span.clone()).await;
         let answered = Answered { took: began.elapsed(), attempts, ..answered };
         let delivery = Delivery {
             status: Some(answered.status),
@@ -190,7 +200,8 @@ fn span(lease: &Lease) -> Span {
     span
 }
 
-async fn call(invoker: &Rc<Invoker>, lease: &Lease, attempts: u32, span: &Span) -> Answered {
+async fn call(deliverer: &Deliverer, lease: &Lease, attempts: u32, span: &Span) -> Answered {
+    let invoker = &deliverer.invoker;
     let invocation = &lease.invocation;
     let Some(function) = invoker.function(&invocation.function.to_string()) else {
         let reason = format!("{} is not deployed any more", invocation.function);
@@ -213,7 +224,7 @@ async fn call(invoker: &Rc<Invoker>, lease: &Lease, attempts: u32, span: &Span) 
         Some(made)
     });
     let answered = match response.await {
-        Ok(response) => receive(response, invocation).await,
+        Ok(response) => receive(response, invocation, &deliverer.room).await,
         Err(error) => {
             let refusal = refusal(&error);
             let gone = matches!(error, CallError::NoReplica(NoReplica::Gone(_)));
@@ -224,19 +235,36 @@ async fn call(invoker: &Rc<Invoker>, lease: &Lease, attempts: u32, span: &Span) 
     answered
 }
 
-async fn receive(response: forward::Response, invocation: &Invocation) -> Answered {
+async fn receive(response: forward::Response, invocation: &Invocation, room: &Arc<Semaphore>) -> Answered {
     let (status, headers) = (response.status.as_u16(), response.headers);
-    let body = if invocation.callback_url.is_some() {
-        response.body.collect(ANSWER_LIMIT).await
-    } else {
-        drain(response.body).await
+    let mut taken = None;
+    if invocation.callback_url.is_some() {
+        let length = response.body.length().and_then(|length| usize::try_from(length).ok()).unwrap_or(ANSWER_LIMIT);
+        let room = Arc::clone(room).acquire_many_owned(kibibytes(length.min(ANSWER_LIMIT)));
+        // The function waits with its answer meanwhile, and its time is not ours to use up.
+        taken = tokio::time::timeout(ROOM_LIMIT, room).await.ok().and_then(Result::ok);
+    }
+    let body = match &taken {
+        Some(_) => response.body.collect(ANSWER_LIMIT).await,
+        None => drain(response.body).await,
     };
     let body = match body {
+        Ok((_, true)) if taken.is_none() && invocation.callback_url.is_some() => {
+            "the answer is not kept: those that wait to be posted take all the room there is\n".into()
+        }
         Ok((body, true)) => body,
         Ok((_, false)) => format!("the answer is larger than {ANSWER_LIMIT} bytes, the most for a callback\n").into(),
         Err(error) => return own(502, format!("the answer of {} broke off: {error}", invocation.function)),
     };
-    Answered { status, headers, body, took: Duration::ZERO, attempts: 0, reason: None, gone: false }
+    if let Some(taken) = &mut taken {
+        let rest = taken.num_permits().saturating_sub(kibibytes(body.len()) as usize);
+        drop(taken.split(rest));
+    }
+    Answered { status, headers, body, room: taken, took: Duration::ZERO, attempts: 0, reason: None, gone: false }
+}
+
+fn kibibytes(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX)
 }
 
 /// Reads an answer that nobody wants to its end: a function that breaks off has failed.
@@ -252,7 +280,7 @@ fn own(status: u16, reason: String) -> Answered {
     let headers = [(INTERNAL, HeaderValue::from_static("gateway"))].into_iter().collect();
     let body = Bytes::from(format!("{reason}\n"));
     let took = Duration::ZERO;
-    Answered { status, headers, body, took, attempts: 0, reason: Some(reason), gone: false }
+    Answered { status, headers, body, room: None, took, attempts: 0, reason: Some(reason), gone: false }
 }
 
 fn headers(lease: &Lease, attempts: u32) -> HeaderMap {
@@ -280,4 +308,47 @@ fn headers(lease: &Lease, attempts: u32) -> HeaderMap {
     }
     headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(crate::PRODUCT));
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(bytes: usize, length: Option<u64>) -> forward::Response {
+        let body = forward::ResponseBody::Full { bytes: vec![0; bytes].into(), length };
+        forward::Response { status: hyper::StatusCode::OK, headers: HeaderMap::new(), body }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_for_callbacks_take_no_more_room_than_there_is() {
+        let room = Arc::new(Semaphore::new(ANSWERS_KIB as usize));
+        let untold = Invocation {
+            call_id: "a".to_owned(),
+            function: "f".parse().unwrap(),
+            method: "POST".to_owned(),
+            path_and_query: "/".to_owned(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            callback_url: None,
+            accepted_at: 0,
+            trace: None,
+            source: queue::Source::Http,
+            key: None,
+        };
+        let invocation = Invocation { callback_url: Some("http://till/".to_owned()), ..untold.clone() };
+        // Its length is not known: room for the most is taken, and what it does not need given back.
+        let small = receive(response(10, None), &invocation, &room).await;
+        assert_eq!((small.body.len(), room.available_permits()), (10, ANSWERS_KIB as usize - 1));
+        let large = 16 << 20;
+        let first = receive(response(large, Some(large as u64)), &invocation, &room).await;
+        assert_eq!(first.body.len(), large);
+        let third = receive(response(large, Some(large as u64)), &invocation, &room).await;
+        assert!(third.room.is_none() && third.body.starts_with(b"the answer is not kept"), "{:?}", third.body);
+        assert_eq!(third.status, 200);
+        drop(first);
+        assert_eq!(receive(response(large, Some(large as u64)), &invocation, &room).await.body.len(), large);
+        // Nobody is told of this one.
+        let untold = receive(response(large, None), &untold, &room).await;
+        assert!(untold.body.is_empty() && untold.room.is_none());
+    }
 }

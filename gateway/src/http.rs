@@ -70,7 +70,7 @@ impl Http {
     {
         let Self { state, stop, scheme } = self.clone();
         let read_timeout = state.config.read_timeout;
-        let invoker = Rc::new(Invoker::new(state));
+        let invoker = Invoker::new(state);
         let app = || {
             let app = routes(&invoker, scheme, &stop).into_factory();
             map_config(app.map_err(|error| error.error_response()), |()| AppConfig::default())

@@ -11,7 +11,7 @@ use prometheus::{Histogram, IntCounter};
 use provider::{Address, FunctionReplicas, ReplicaTable, Replicas};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::FunctionName;
@@ -60,19 +60,33 @@ pub(crate) struct Endpoint {
     pub(crate) host: HeaderValue,
 }
 
+/// Lets go of replicas that have gone, also on a thread that has no calls: what was a replica's may be held by its
+/// address.
+async fn follow(invoker: Weak<Invoker>, mut table: ReplicaTable) {
+    while table.changed().await {
+        // Calls look for themselves; many changes are one to whoever has none.
+        tokio::time::sleep(SETTLE).await;
+        let Some(invoker) = invoker.upgrade() else { return };
+        invoker.refresh();
+    }
+}
+
 impl Invoker {
     /// One for this thread, which must be inside a `LocalSet`.
-    pub(crate) fn new(state: Arc<State>) -> Self {
+    pub(crate) fn new(state: Arc<State>) -> Rc<Self> {
         let settings = Settings { idle_per_upstream: state.config.idle_per_host, ..Settings::default() };
         let mut table = state.provider.replicas();
         let known = table.refreshed().unwrap_or_else(|| table.snapshot());
-        Self {
+        let invoker = Rc::new(Self {
             state,
             pool: Pool::new(settings),
-            table: RefCell::new(table),
+            table: RefCell::new(table.clone()),
             known: RefCell::new(known),
             functions: RefCell::default(),
-        }
+        });
+        // Ends with the invoker or the provider.
+        drop(tokio::task::spawn_local(follow(Rc::downgrade(&invoker), table)));
+        invoker
     }
 
     pub(crate) fn state(&self) -> &Arc<State> {
@@ -333,5 +347,21 @@ mod tests {
         };
         let error = tokio::task::LocalSet::new().run_until(calling).await.unwrap();
         assert!(matches!(error, CallError::NoReplica(NoReplica::Trouble { .. })), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_that_is_gone_is_let_go_of_without_a_call() {
+        let provider = provider(Script::default()).await;
+        let parts = Parts { provider: Arc::clone(&provider) as _, queue: None, clock: Arc::new(daemon::SystemClock) };
+        let state = State::new(Config::default(), parts, Metrics::new().unwrap(), crate::counters::Counters::default());
+        let calls = async {
+            let invoker = Invoker::new(Arc::new(state));
+            let replicas = Arc::downgrade(&invoker.function("f").unwrap().replicas);
+            provider.delete(&"f".parse().unwrap(), false).await.unwrap();
+            while replicas.strong_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), tokio::task::LocalSet::new().run_until(calls)).await.unwrap();
     }
 }

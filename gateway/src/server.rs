@@ -104,10 +104,12 @@ impl Gateway {
         self.private.local_addr().expect("a bound listener has an address")
     }
 
-    /// Whoever delivers what this gateway's queue holds; `None` without a queue.
+    /// Whoever delivers what this gateway's queue holds, and finishes calls at the end for no longer than the gateway does;
+    /// `None` without a queue.
     #[must_use]
     pub fn worker(&self, config: queue::worker::Config) -> Option<QueueWorker> {
         let queue = Arc::clone(self.state.queue.as_ref()?);
+        let config = queue::worker::Config { drain: config.drain.min(self.state.config.drain), ..config };
         Some(QueueWorker::new(Arc::clone(&self.state), queue, config, self.readiness.clone()))
     }
 

@@ -175,7 +175,13 @@ impl<D: Deliver> Worker<D> {
     async fn attempt(&self, lease: Lease) -> FunctionName {
         let function = lease.invocation.function.clone();
         let policy = self.deliver.policy(&function, &self.config.policy);
-        let delivery = self.deliver.deliver(&lease, policy.attempts).await;
+        let delivery = if lease.attempt > policy.attempts {
+            // Whatever ended the platform during its last attempt, that may be what this call does.
+            let reason = "the gateway ended during its last attempt".to_owned();
+            Delivery { internal: true, reason: Some(reason), ..Delivery::default() }
+        } else {
+            self.deliver.deliver(&lease, policy.attempts).await
+        };
         let dice = rand::rng().random_range(0.0..=1.0);
         let decision = policy.decide(lease.attempt, &delivery, dice);
         if !matches!(decision, Decision::Again(_)) {

@@ -247,6 +247,25 @@ async fn a_stop_waits_for_calls_and_gives_back_what_does_not_end() {
 }
 
 #[tokio::test]
+async fn a_call_whose_last_attempt_never_ended_is_given_up() {
+    let mut stage = Stage::new();
+    stage.push("a", "f").await;
+    for _ in 0..RetryPolicy::default().attempts {
+        // As if the platform were killed in each of them.
+        assert_eq!(stage.queue.lease(1, Vec::new(), stage.clock.unix_millis()).await.unwrap().len(), 1);
+        stage.queue.close().await;
+        stage.queue = Store::Sqlite.open(stage._directory.path());
+    }
+    let acts = async |stage: &Stage| {
+        let dead = stage.until_state("a", CallState::Dead).await;
+        assert_eq!(dead.reason.as_deref(), Some("the gateway ended during its last attempt"));
+    };
+    stage.play(4, acts).await;
+    assert!(stage.functions.calls().is_empty());
+    stage.queue.close().await;
+}
+
+#[tokio::test]
 async fn nothing_is_delivered_while_the_worker_is_paused() {
     let stage = Stage::new();
     stage.push("a", "f").await;

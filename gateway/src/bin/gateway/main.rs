@@ -58,8 +58,7 @@ async fn serve(kind: Kind, config: Config, state: &StateDir) -> anyhow::Result<(
     let env = ProcessEnv;
     let _traces = daemon::log::init(&env, "gateway")?;
     let delay = env.duration(ENV_STOP_DELAY, Duration::ZERO)?;
-    let mut delivery = queue::worker::Config::from_env(&env)?;
-    delivery.drain = delivery.drain.min(config.drain);
+    let delivery = queue::worker::Config::from_env(&env)?;
     let stop = stop::on_signals()?;
     program::raise_file_limit();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
