@@ -14,6 +14,8 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 const CONNECTOR: &str = "crema/mqtt-connector";
 /// How many messages of QoS 0 wait at most; more are dropped, which is what QoS 0 allows.
 const WAITING_QOS_0: usize = 1_000;
+/// How many bytes of them.
+const WAITING_QOS_0_BYTES: usize = 8 << 20;
 /// How long a message of QoS 0 is tried.
 const PATIENCE_QOS_0: Duration = Duration::from_secs(30);
 /// The wait after a dispatch that gave up for now.
@@ -28,11 +30,13 @@ pub(crate) struct Intake {
     /// Received and not acknowledged, in order: packet, and whether it is on disk.
     unacknowledged: VecDeque<(u16, bool)>,
     waiting_qos_0: usize,
+    waiting_qos_0_bytes: usize,
 }
 
 /// Messages of one topic: one under way, the others behind it.
 struct Lane {
     packet: Option<u16>,
+    bytes: usize,
     task: AbortHandle,
     waiting: VecDeque<Message>,
 }
@@ -46,6 +50,7 @@ impl Intake {
             lanes: HashMap::new(),
             unacknowledged: VecDeque::new(),
             waiting_qos_0: 0,
+            waiting_qos_0_bytes: 0,
         }
     }
 
@@ -55,11 +60,16 @@ impl Intake {
             // Some brokers send again on a live connection: it is under way, and one acknowledgement is enough.
             Some(packet) if message.again && self.unacknowledged.iter().any(|(known, _)| *known == packet) => return,
             Some(packet) => self.unacknowledged.push_back((packet, false)),
-            None if self.waiting_qos_0 >= WAITING_QOS_0 => {
+            None if self.waiting_qos_0 >= WAITING_QOS_0
+                || self.waiting_qos_0_bytes + message.payload.len() > WAITING_QOS_0_BYTES =>
+            {
                 tracing::warn!(topic = message.topic, "Functions are slower than messages of QoS 0; one is dropped");
                 return;
             }
-            None => self.waiting_qos_0 += 1,
+            None => {
+                self.waiting_qos_0 += 1;
+                self.waiting_qos_0_bytes += message.payload.len();
+            }
         }
         match self.lanes.get_mut(&message.topic) {
             Some(lane) => lane.waiting.push_back(message),
@@ -78,7 +88,10 @@ impl Intake {
         let Some(topic) = self.topics.remove(&id) else { return };
         let Some(lane) = self.lanes.remove(&topic) else { return };
         match lane.packet {
-            None => self.waiting_qos_0 = self.waiting_qos_0.saturating_sub(1),
+            None => {
+                self.waiting_qos_0 = self.waiting_qos_0.saturating_sub(1);
+                self.waiting_qos_0_bytes = self.waiting_qos_0_bytes.saturating_sub(lane.bytes);
+            }
             Some(packet) if well => {
                 if let Some(entry) = self.unacknowledged.iter_mut().find(|(known, done)| *known == packet && !*done) {
                     entry.1 = true;
@@ -126,10 +139,10 @@ impl Intake {
     }
 
     fn start(&mut self, message: Message, waiting: VecDeque<Message>) {
-        let (packet, topic) = (message.packet, message.topic.clone());
+        let (packet, bytes, topic) = (message.packet, message.payload.len(), message.topic.clone());
         let task = self.dispatching.spawn(dispatch(self.dispatcher.clone(), message));
         self.topics.insert(task.id(), topic.clone());
-        self.lanes.insert(topic, Lane { packet, task, waiting });
+        self.lanes.insert(topic, Lane { packet, bytes, task, waiting });
     }
 }
 

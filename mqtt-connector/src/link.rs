@@ -23,13 +23,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const ORDERS: usize = 16 * 1024;
 /// How often the broker hears of us.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// The largest packet taken: MQTT's own limit. A smaller one would cut the connection again and again over one message.
+/// The largest packet taken with MQTT 3.1.1: MQTT's own limit. A smaller one would cut the connection again and again over
+/// one message, since the broker cannot be told.
 const PACKET_LIMIT: u32 = 268_435_455;
 /// How many packets of ours may be unanswered: numbers begin anew after so many. The client keeps room for a message for
 /// each, ten megabytes with MQTT 5 unless told.
 const PACKETS: u16 = 4096;
-/// How many messages a broker may send unacknowledged, where it can be told.
-const UNACKNOWLEDGED: u16 = 128;
+/// How many messages a broker may send unacknowledged, where it can be told: they are all in memory.
+const UNACKNOWLEDGED: u16 = 32;
 
 /// A message for functions.
 #[derive(Clone, Debug, Eq, PartialEq)]

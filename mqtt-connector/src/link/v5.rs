@@ -1,6 +1,6 @@
 //! MQTT 5: with media types and trace context, and a reason for every refusal.
 
-use super::{Incoming, KEEP_ALIVE, Link, Message, ORDERS, Orders, PACKET_LIMIT, PACKETS, UNACKNOWLEDGED, transport};
+use super::{Incoming, KEEP_ALIVE, Link, Message, ORDERS, Orders, PACKETS, UNACKNOWLEDGED, transport};
 use crate::{Config, ConnectorError, Qos};
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
@@ -11,6 +11,9 @@ use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
 
 /// How long the broker keeps our session after we left, in seconds: thirty days. MQTT 3.1.1 has no limit.
 const SESSION_EXPIRY: u32 = 30 * 24 * 60 * 60;
+/// The largest packet, in bytes: a broker does not send us larger ones (MQTT 5 §3.1.2.11.4), which would take more memory
+/// than there is, for a gateway that refuses them as a rule.
+const LARGEST_PACKET: u32 = 16 << 20;
 /// How long connecting may take, in seconds.
 const CONNECT_LIMIT: u64 = 10;
 
@@ -33,7 +36,7 @@ impl V5 {
         let mut properties = ConnectProperties::new();
         properties.session_expiry_interval = Some(SESSION_EXPIRY);
         properties.receive_maximum = Some(UNACKNOWLEDGED);
-        properties.max_packet_size = Some(PACKET_LIMIT);
+        properties.max_packet_size = Some(LARGEST_PACKET);
         options.set_connect_properties(properties);
         if let Some((user, password)) = &config.login {
             options.set_credentials(user, password);

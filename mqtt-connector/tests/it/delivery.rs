@@ -50,6 +50,24 @@ async fn mqtt_5_properties_become_headers() {
     connector.stop().await;
 }
 
+#[tokio::test]
+async fn a_message_too_large_to_hold_keeps_no_other_up() {
+    let Some(broker) = Mosquitto::start("a_message_too_large_to_hold_keeps_no_other_up").await else { return };
+    let gateway = FakeGateway::start().await;
+    gateway.deploy("all", "openfaas-fn", &[("topic", "t")]);
+    let state = tempfile::tempdir().unwrap();
+    let connector = start(&gateway, config(&broker, state.path(), Version::V5));
+    subscribed(&broker, &gateway, "t").await;
+    let large = state.path().join("large");
+    std::fs::write(&large, vec![b'x'; 17 << 20]).unwrap();
+    broker.publish_with(&["-q", "1", "-t", "t", "-f", large.to_str().unwrap()]).await;
+    broker.publish("t", "after").await;
+    eventually("the message after it", || bodies(&gateway).contains(&"after".to_owned())).await;
+    assert!(bodies(&gateway).iter().all(|body| body.len() < 100), "the broker keeps the large one to itself");
+    assert!(*connector.connected.borrow());
+    connector.stop().await;
+}
+
 #[rstest]
 #[case(Version::V3)]
 #[case(Version::V5)]
