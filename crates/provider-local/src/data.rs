@@ -52,7 +52,12 @@ impl Data {
         match fs::rename(self.path(name), &aside) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
-            Ok(()) => remove(&aside),
+            Ok(()) => {
+                if let Err(error) = remove(&aside) {
+                    tracing::warn!(function = %name, %error, "Not all of the data is removed: what still ends may write to it. It is tried again");
+                }
+                Ok(())
+            }
         }
     }
 
@@ -61,7 +66,7 @@ impl Data {
         quota::available(&self.0, has_users)
     }
 
-    /// Goes on with removals that a crash has interrupted.
+    /// Goes on with removals that a crash has interrupted, or that replicas which were still ending have spoilt.
     pub(crate) fn finish_purges(&self) -> io::Result<()> {
         for (_, namespace) in disk::entries(&self.0)? {
             for (name, path) in disk::entries(&namespace)? {

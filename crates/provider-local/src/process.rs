@@ -358,7 +358,8 @@ impl Runtime for Processes {
                 if !self.0.has_own_processes() {
                     survivors::sweep(&dir.0).await;
                 }
-                dir.remove(&self.0.secrets);
+                let secrets = Arc::clone(&self.0.secrets);
+                tokio::task::spawn_blocking(move || dir.remove(&secrets)).await.unwrap_or_default();
                 Err(error)
             }
         }

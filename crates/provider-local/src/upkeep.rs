@@ -85,8 +85,11 @@ impl Upkeep {
         }
     }
 
-    /// Measures the data directories that are to stay below a size.
+    /// Measures the data directories that are to stay below a size, and removes what is left of those of deleted functions.
     fn measure(&self) {
+        if let Err(error) = self.data.finish_purges() {
+            tracing::warn!(%error, "Data of a deleted function cannot be removed");
+        }
         for (name, entry) in self.state.functions() {
             let Entry::Known(desired) = entry else { continue };
             let Some(most) = desired::data_size(&desired.deployment) else { continue };
