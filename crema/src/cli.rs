@@ -91,7 +91,7 @@ pub struct Up {
     pub plain_http: bool,
 
     /// Who may use the MQTT broker: lines of user:hash as `mosquitto_passwd` writes them
-    #[arg(long, value_name = "FILE", env = "CREMA_MQTT_PASSWORDS")]
+    #[arg(long, value_name = "FILE", env = "CREMA_MQTT_PASSWORD_FILE")]
     pub mqtt_passwords: Option<PathBuf>,
 
     /// Let everyone use the MQTT broker, also on an address that is not loopback

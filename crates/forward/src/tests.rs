@@ -288,10 +288,11 @@ async fn a_socket_in_a_directory_without_a_path_is_reached() {
     locally(async {
         let dir = tempfile::tempdir().unwrap();
         let open = || OwnedFd::from(std::fs::File::open(dir.path()).unwrap());
-        let (one, other) = (UnixSocket::within(open(), Path::new("s")), UnixSocket::within(open(), Path::new("s")));
+        let seen_at = Path::new("/run/crema/s");
+        let (one, other) = (UnixSocket::within(open(), seen_at), UnixSocket::within(open(), seen_at));
         assert_ne!(one, other, "that they are the same directory cannot be known");
         assert_eq!(one, one.clone());
-        assert_ne!(one, UnixSocket::from("s"));
+        assert_ne!(one, UnixSocket::from(seen_at));
         let listener = UnixListener::bind(one.path()).unwrap();
         // Whatever becomes of the path.
         let moved = dir.path().with_extension("moved");
@@ -301,10 +302,13 @@ async fn a_socket_in_a_directory_without_a_path_is_reached() {
             assert_ne!(stream.read(&mut [0; 1024]).await.unwrap(), 0);
             stream.write_all(OK).await.unwrap();
         });
-        let answer = get(&Pool::default().target(&Upstream::Unix(one))).await;
+        let target = Pool::default().target(&Upstream::Unix(one));
+        let answer = get(&target).await;
         std::fs::rename(&moved, dir.path()).unwrap();
         answer.unwrap();
         answered.await.unwrap();
+        // Whoever reads of it knows it by the function's path.
+        assert_eq!(target.upstream().to_string(), "unix:/run/crema/s");
     })
     .await;
 }

@@ -1,11 +1,11 @@
 //! Where an exchange goes.
 
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,22 +43,23 @@ impl fmt::Display for Upstream {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(formatter),
-            Self::Unix(socket) => write!(formatter, "unix:{}", socket.path().display()),
+            Self::Unix(socket) => write!(formatter, "unix:{}", socket.path.display()),
             Self::Inside { agent, port } => write!(formatter, "127.0.0.1:{port} by the agent at {}", agent.display()),
         }
     }
 }
 
-/// Where a Unix socket is: a path of this machine, or one in a directory that need not have a path here. Cheap to clone.
+/// Where a Unix socket is: a path of this machine, or a place in a directory that has no path here. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct UnixSocket {
-    /// Open for as long as anyone may connect, so that its number is nothing else's.
+    /// The directory it is in, open for as long as anyone may connect, so that its number is nothing else's.
     dir: Option<Arc<OwnedFd>>,
+    /// Where there is a directory, only the last part leads anywhere here.
     path: Arc<Path>,
 }
 
 impl UnixSocket {
-    /// One in a directory that is open.
+    /// One in a directory that is open; `path` is where whoever serves on it sees it.
     #[must_use]
     pub fn within(dir: OwnedFd, path: &Path) -> Self {
         Self { dir: Some(Arc::new(dir)), path: path.into() }
@@ -68,7 +69,7 @@ impl UnixSocket {
     #[must_use]
     pub fn path(&self) -> PathBuf {
         match &self.dir {
-            Some(dir) => of_descriptor(dir).join(&self.path),
+            Some(dir) => of_descriptor(dir).join(self.name()),
             None => self.path.to_path_buf(),
         }
     }
@@ -81,7 +82,10 @@ impl UnixSocket {
     /// When there is none, something else is there, or nobody listens.
     pub async fn connect(&self) -> io::Result<UnixStream> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let found = rustix::fs::openat(self.dir(), &*self.path, flags, Mode::empty())?;
+        let found = match &self.dir {
+            Some(dir) => rustix::fs::openat(dir, self.name(), flags, Mode::empty())?,
+            None => rustix::fs::open(&*self.path, flags, Mode::empty())?,
+        };
         if FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) != FileType::Socket {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "what is at the socket's path is no socket"));
         }
@@ -100,8 +104,8 @@ impl UnixSocket {
         }
     }
 
-    fn dir(&self) -> BorrowedFd<'_> {
-        self.dir.as_ref().map_or(CWD, |dir| dir.as_fd())
+    fn name(&self) -> &Path {
+        self.path.file_name().map_or(&self.path, Path::new)
     }
 
     /// What tells it from others.

@@ -17,7 +17,7 @@ use wire::annotation;
 /// often on 8080 whatever it is told.
 const OTHER_PORT: u16 = 8079;
 /// Where sockets are inside.
-const SOCKETS: &str = "/run/crema";
+pub(super) const SOCKETS: &str = "/run/crema";
 /// Room for them, and for the little else that anyone may put there.
 const SOCKETS_BYTES: u64 = 1 << 20;
 /// Where secrets are inside, as OpenFaaS has it.

@@ -1,7 +1,7 @@
 //! A replica's process while it runs and until nothing of it is left.
 
 use super::born::Born;
-use super::confined::Listens;
+use super::confined::{Listens, SOCKETS};
 use super::{ReplicaDir, SOCKET};
 use crate::logs::{Captured, FunctionLog, Reader};
 use crate::readiness::{self, Probe};
@@ -209,7 +209,7 @@ fn address(listens: Listens, born: &mut Born) -> io::Result<Address> {
         Listens::At(address) => Ok(address),
         Listens::InShared => {
             let dir = born.shared.take().ok_or_else(|| io::Error::other("it was given no directory for its socket"))?;
-            Ok(Address::Unix(UnixSocket::within(dir, Path::new(SOCKET))))
+            Ok(Address::Unix(UnixSocket::within(dir, &Path::new(SOCKETS).join(SOCKET))))
         }
     }
 }
