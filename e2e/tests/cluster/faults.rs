@@ -122,7 +122,7 @@ pub(crate) async fn calls_go_on_while_the_api_server_is_away(stage: &Stage) {
     part("start", "kube-apiserver").await;
     let begun = Instant::now();
     // K3s has them in one process with the API server. Left alone they look for it every half minute only.
-    for name in ["kube-proxy", "kube-controller-manager"] {
+    for name in ["kube-proxy", "kube-controller-manager", "kube-scheduler"] {
         part("stop", name).await;
         part("start", name).await;
     }
