@@ -176,8 +176,9 @@ impl<D: Deliver> Worker<D> {
         let function = lease.invocation.function.clone();
         let policy = self.deliver.policy(&function, &self.config.policy);
         let delivery = if lease.attempt > policy.attempts {
-            // Whatever ended the platform during its last attempt, that may be what this call does.
-            let reason = "the gateway ended during its last attempt".to_owned();
+            // What ended the gateway during the last attempt may be what this call does.
+            let reason =
+                "no attempt is left: the gateway ended during the last one, or fewer are allowed now".to_owned();
             Delivery { internal: true, reason: Some(reason), ..Delivery::default() }
         } else {
             self.deliver.deliver(&lease, policy.attempts).await

@@ -258,7 +258,7 @@ async fn a_call_whose_last_attempt_never_ended_is_given_up() {
     }
     let acts = async |stage: &Stage| {
         let dead = stage.until_state("a", CallState::Dead).await;
-        assert_eq!(dead.reason.as_deref(), Some("the gateway ended during its last attempt"));
+        assert!(dead.reason.is_some_and(|reason| reason.contains("the gateway ended during the last one")));
     };
     stage.play(4, acts).await;
     assert!(stage.functions.calls().is_empty());
