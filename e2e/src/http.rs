@@ -57,6 +57,13 @@ impl Default for Http {
 }
 
 impl Http {
+    /// A client that connects anew for each request, as tills do. A connection that was made while a Service had nobody may
+    /// have left the machine: whoever keeps it is answered from there for as long as he asks.
+    #[must_use]
+    pub fn without_pool() -> Self {
+        Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http())
+    }
+
     /// Sends one request. An error is one of the connection, never a status.
     pub async fn send(
         &self,

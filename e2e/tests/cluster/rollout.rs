@@ -76,6 +76,32 @@ pub(crate) async fn scaling_under_load_fails_no_call(stage: &Stage) {
     let woken = stage.http.post(&url(stage, name), "").await.unwrap();
     assert_eq!((woken.status, woken.text()), (200, answer(1)));
     e2e::report(format_args!("from zero to the first answer: {:?}", begun.elapsed()));
+    autoscaled(stage, name).await;
+}
+
+/// Kubernetes' own autoscaler brings a Function to its fewest replicas, for which it needs no metrics, and then asks for
+/// those of the pods that the Function's selector names.
+async fn autoscaled(stage: &Stage, name: &str) {
+    let autoscaler = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "openfaas.com/v1", "kind": "Function", "name": name},
+            "minReplicas": 2, "maxReplicas": 3,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}],
+        },
+    });
+    apply(&autoscaler).await.unwrap();
+    stage.has_replicas(name, NAMESPACE, 2).await;
+    let reason = seen("what the autoscaler asks for", || async {
+        let found = kubectl(&["get", "hpa", name, "-n", NAMESPACE, "-o", "json"]).await?;
+        let found: Value = serde_json::from_str(&found).map_err(|error| error.to_string())?;
+        let conditions = found["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let active = conditions.into_iter().find(|condition| condition["type"] == "ScalingActive");
+        active.and_then(|active| active["reason"].as_str().map(str::to_owned)).ok_or_else(|| "nothing yet".to_owned())
+    });
+    let reason = reason.await;
+    assert!(["FailedGetResourceMetric", "ValidMetricFound"].contains(&reason.as_str()), "{reason}");
 }
 
 pub(crate) async fn a_bad_image_leaves_the_old_version_serving_and_is_named(stage: &Stage) {
