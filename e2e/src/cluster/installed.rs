@@ -79,7 +79,7 @@ impl Installed {
             gateway: format!("http://{}:8080", service("gateway").await),
             broker: service("mqtt-broker").await,
             password: password.trim().to_owned(),
-            http: Http::without_pool(),
+            http: Http::default(),
         }
     }
 

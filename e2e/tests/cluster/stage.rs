@@ -5,6 +5,7 @@ use e2e::cluster::functions::{is_ready, list_of, namespace, object};
 use e2e::cluster::installed::{FUNCTIONS, Installed, uninstall};
 use e2e::cluster::is_kept;
 use e2e::cluster::kubectl::{apply, delete_namespaces};
+use e2e::http::Http;
 use e2e::shop::{Shop, espresso};
 use e2e::within;
 use serde_json::{Value, json};
@@ -142,15 +143,13 @@ impl Stage {
 
 /// Waits until an order goes through; all that were tried.
 pub(crate) async fn sells(branch: &Branch, patience: Duration) -> Vec<String> {
-    let tried = Mutex::new(Vec::new());
+    let (tried, http) = (Mutex::new(Vec::new()), Http::without_pool());
     within(patience, &format!("the shop in {} sells", branch.namespace), || async {
         let id = uuid();
         tried.lock().unwrap().push(id.clone());
         let order = espresso(&id).to_string();
         // It may be connected to what has just gone.
-        let sent = tokio::time::timeout(TRIES_AGAIN, async {
-            branch.http().post(&branch.at("function", "order"), order).await
-        });
+        let sent = tokio::time::timeout(TRIES_AGAIN, async { http.post(&branch.at("function", "order"), order).await });
         let answer = sent.await.map_err(|_| format!("no answer within {TRIES_AGAIN:?}"))??;
         if answer.status == 201 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text())) }
     })
