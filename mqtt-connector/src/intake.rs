@@ -14,7 +14,7 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 const CONNECTOR: &str = "crema/mqtt-connector";
 /// How many messages of QoS 0 wait at most; more are dropped, which is what QoS 0 allows.
 const WAITING_QOS_0: usize = 1_000;
-/// How many bytes of them.
+/// How many bytes of them, where it is more than one.
 const WAITING_QOS_0_BYTES: usize = 8 << 20;
 /// How long a message of QoS 0 is tried.
 const PATIENCE_QOS_0: Duration = Duration::from_secs(30);
@@ -60,9 +60,7 @@ impl Intake {
             // Some brokers send again on a live connection: it is under way, and one acknowledgement is enough.
             Some(packet) if message.again && self.unacknowledged.iter().any(|(known, _)| *known == packet) => return,
             Some(packet) => self.unacknowledged.push_back((packet, false)),
-            None if self.waiting_qos_0 >= WAITING_QOS_0
-                || self.waiting_qos_0_bytes + message.payload.len() > WAITING_QOS_0_BYTES =>
-            {
+            None if !self.has_room_for(&message) => {
                 tracing::warn!(topic = message.topic, "Functions are slower than messages of QoS 0; one is dropped");
                 return;
             }
@@ -75,6 +73,12 @@ impl Intake {
             Some(lane) => lane.waiting.push_back(message),
             None => self.start(message, VecDeque::new()),
         }
+    }
+
+    /// Whether a message of QoS 0 can wait; one alone always can.
+    fn has_room_for(&self, message: &Message) -> bool {
+        let bytes = self.waiting_qos_0_bytes + message.payload.len();
+        self.waiting_qos_0 == 0 || self.waiting_qos_0 < WAITING_QOS_0 && bytes <= WAITING_QOS_0_BYTES
     }
 
     /// Waits for a dispatch to end and acknowledges what can be. Never ends while nothing is under way.
@@ -175,5 +179,43 @@ async fn dispatch(dispatcher: Dispatcher, message: Message) {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gateway_client::{ClientConfig, FunctionList, GatewayClient};
+
+    fn of_qos_0(mebibytes: usize) -> Message {
+        Message {
+            topic: "t".to_owned(),
+            payload: vec![0; mebibytes << 20].into(),
+            packet: None,
+            again: false,
+            content_type: None,
+            traceparent: None,
+            tracestate: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_without_an_acknowledgement_is_bounded_in_bytes() {
+        // Nobody answers there: whatever is taken waits.
+        let client = GatewayClient::new(&ClientConfig::new("http://127.0.0.1:9", None)).unwrap();
+        let (_stopper, stop) = daemon::stop::pair();
+        let list = FunctionList::follow(client.clone(), Duration::from_secs(60), stop);
+        let dispatcher = Dispatcher::new(client, list);
+        let mut intake = Intake::new(dispatcher.clone());
+        let mut waiting = |mebibytes| {
+            intake.take(of_qos_0(mebibytes));
+            intake.waiting_qos_0
+        };
+        assert_eq!(waiting(5), 1);
+        assert_eq!(waiting(5), 1, "more than there is room for");
+        assert_eq!(waiting(2), 2);
+        let mut alone = Intake::new(dispatcher);
+        alone.take(of_qos_0(9));
+        assert_eq!(alone.waiting_qos_0, 1, "one alone is not too large");
     }
 }
