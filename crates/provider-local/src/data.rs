@@ -32,10 +32,10 @@ impl Data {
         let (mut bytes, mut todo) = (0, vec![self.path(name)]);
         while let Some(dir) = todo.pop() {
             // What is removed meanwhile takes no room.
-            let Some(entries) = unless_gone(fs::read_dir(dir))? else { continue };
+            let Some(entries) = disk::unless_gone(fs::read_dir(dir))? else { continue };
             for entry in entries {
                 let entry = entry?;
-                let Some(metadata) = unless_gone(entry.metadata())? else { continue };
+                let Some(metadata) = disk::unless_gone(entry.metadata())? else { continue };
                 bytes += metadata.blocks() * 512;
                 if metadata.is_dir() {
                     todo.push(entry.path());
@@ -45,19 +45,22 @@ impl Data {
         Ok(bytes)
     }
 
-    /// Removes a function's directory with all in it. It is out of the way first: replicas that are still ending keep
-    /// what they have open, and a function of the same name starts with an empty one.
-    pub(crate) fn purge(&self, name: &FunctionName) -> io::Result<()> {
-        let aside = self.0.join(name.namespace()).join(format!("{ASIDE}{:08x}", rand::random::<u32>()));
-        match fs::rename(self.path(name), &aside) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-            Ok(()) => {
-                if let Err(error) = remove(&aside) {
-                    tracing::warn!(function = %name, %error, "Not all of the data is removed: what still ends may write to it. It is tried again");
-                }
-                Ok(())
-            }
+    /// Takes a function's directory out of the way, for good once this returns: replicas that are still ending keep what
+    /// they have open, and a function of the same name starts with an empty one. Where it is now, to be removed.
+    pub(crate) fn set_aside(&self, name: &FunctionName) -> io::Result<Option<PathBuf>> {
+        let namespace = self.0.join(name.namespace());
+        let aside = namespace.join(format!("{ASIDE}{:08x}", rand::random::<u32>()));
+        if disk::unless_gone(fs::rename(self.path(name), &aside))?.is_none() {
+            return Ok(None);
+        }
+        disk::sync_dir(&namespace)?;
+        Ok(Some(aside))
+    }
+
+    /// Removes what was taken out of the way.
+    pub(crate) fn purge(&self, name: &FunctionName, aside: &Path) {
+        if let Err(error) = remove(aside) {
+            tracing::warn!(function = %name, %error, "Not all of the data is removed: what still ends may write to it. It is tried again");
         }
     }
 
@@ -68,14 +71,14 @@ impl Data {
 
     /// Goes on with removals that a crash has interrupted, or that replicas which were still ending have spoilt.
     pub(crate) fn finish_purges(&self) -> io::Result<()> {
+        let mut finished = Ok(());
         for (_, namespace) in disk::entries(&self.0)? {
-            for (name, path) in disk::entries(&namespace)? {
-                if name.starts_with(ASIDE) {
-                    remove(&path)?;
-                }
+            for (_, path) in disk::entries(&namespace)?.into_iter().filter(|(name, _)| name.starts_with(ASIDE)) {
+                // One that cannot be removed is no reason to keep the others.
+                finished = remove(&path).and(finished);
             }
         }
-        Ok(())
+        finished
     }
 
     fn path(&self, name: &FunctionName) -> PathBuf {
@@ -89,11 +92,4 @@ fn remove(aside: &Path) -> io::Result<()> {
         tracing::warn!(%error, dir = %aside.display(), "The quota of what is removed stays behind");
     }
     disk::remove_dir(aside)
-}
-
-fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        result => result.map(Some),
-    }
 }

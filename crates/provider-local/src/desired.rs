@@ -100,16 +100,23 @@ impl Desired {
     /// What is to run: this, or, when it has been taken back, the version before.
     pub(crate) fn to_run(self: &Arc<Self>) -> Arc<Self> {
         match (&self.standing, &self.before) {
-            (Standing::TakenBack(_), Some(Version { deployment, digest, generation })) => Arc::new(Self {
-                format: self.format,
-                deployment: deployment.clone(),
-                digest: digest.clone(),
-                created_at: self.created_at.clone(),
-                generation: *generation,
-                replicas: self.replicas,
-                standing: Standing::Proven,
-                before: None,
-            }),
+            (Standing::TakenBack(_), Some(Version { deployment, digest, generation })) => {
+                let mut before = Self {
+                    format: self.format,
+                    deployment: deployment.clone(),
+                    digest: digest.clone(),
+                    created_at: self.created_at.clone(),
+                    generation: *generation,
+                    replicas: self.replicas,
+                    standing: Standing::Proven,
+                    before: None,
+                };
+                if before.is_exclusive() {
+                    // They were counted for a version without data.
+                    before.replicas = before.replicas.min(1);
+                }
+                Arc::new(before)
+            }
             _ => Arc::clone(self),
         }
     }

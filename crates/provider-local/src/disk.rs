@@ -1,7 +1,12 @@
 //! Files that are whole or not there: written beside, synced, renamed, the directory synced.
 
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::io::Errno;
+use rustix::path::Arg;
+use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
@@ -91,11 +96,73 @@ pub(crate) fn remove(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Removes a directory with all in it; nothing when it is not there.
+/// Removes a directory with all in it; nothing when it is not there. What is below is moved up to be emptied in its
+/// turn: however deep a function has made it, neither the stack nor the number of open files grows.
 pub(crate) fn remove_dir(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    let Some(top) = unless_gone(open_dir(CWD, path))? else { return Ok(()) };
+    let mut moved = 0u64;
+    // What a pass moves up the next one finds.
+    while each_entry(&top, |name| empty_and_remove(&top, name, &mut moved))? > 0 {}
+    unless_gone(rustix::fs::rmdir(path)).map(drop)
+}
+
+/// Removes what has this name in a directory; folders in it are moved up to that directory.
+fn empty_and_remove(top: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<()> {
+    if remove_unless_full(top, name)? {
+        return Ok(());
+    }
+    let Some(dir) = unless_gone(open_dir(top, name))? else { return Ok(()) };
+    each_entry(&dir, |below| if remove_unless_full(&dir, below)? { Ok(()) } else { move_up(&dir, below, top, moved) })?;
+    // Not empty still: something was written to it meanwhile, and the next pass finds it.
+    remove_unless_full(top, name).map(drop)
+}
+
+/// Removes a file or an empty directory; `false` for a directory with something in it.
+fn remove_unless_full(dir: &OwnedFd, name: &CStr) -> io::Result<bool> {
+    match unlinkat(dir, name, AtFlags::empty()) {
+        Err(Errno::ISDIR | Errno::PERM) => match unless_gone(unlinkat(dir, name, AtFlags::REMOVEDIR)) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+            removed => removed.map(|_| true),
+        },
+        removed => unless_gone(removed).map(|_| true),
+    }
+}
+
+/// Under the next number that is no name there yet.
+fn move_up(from: &OwnedFd, name: &CStr, top: &OwnedFd, moved: &mut u64) -> io::Result<()> {
+    loop {
+        *moved += 1;
+        match renameat(from, name, top, format!(".{moved}")) {
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
+            done => return unless_gone(done).map(drop),
+        }
+    }
+}
+
+/// Does something with every entry of a directory; how many there were.
+fn each_entry(dir: &OwnedFd, mut work: impl FnMut(&CStr) -> io::Result<()>) -> io::Result<usize> {
+    let mut count = 0;
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            work(name)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+fn open_dir(at: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(at, path, flags, Mode::empty())
+}
+
+/// Nothing, where it failed because it is not there.
+pub(crate) fn unless_gone<T, E: Into<io::Error>>(result: Result<T, E>) -> io::Result<Option<T>> {
+    match result.map_err(Into::into) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
     }
 }
 
@@ -123,7 +190,8 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-fn sync_dir(dir: &Path) -> io::Result<()> {
+/// A return means that the directory's entries are on disk.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     // The directory above a single relative name has none.
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     File::open(dir)?.sync_all()
@@ -131,4 +199,30 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
 
 fn parent(path: &Path) -> io::Result<&Path> {
     path.parent().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a path without a directory"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_removed_however_deep_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().join("top");
+        fs::create_dir_all(top.join(".1/with/more")).unwrap();
+        fs::write(top.join(".2"), "").unwrap();
+        std::os::unix::fs::symlink(folder.path(), top.join("out")).unwrap();
+        let mut dir = open_dir(CWD, &top).unwrap();
+        // More than the files a process may open, and more than the stack has room for.
+        for _ in 0..20_000 {
+            for name in ["a", "b"] {
+                rustix::fs::mkdirat(&dir, name, Mode::RWXU).unwrap();
+            }
+            drop(openat(&dir, "file", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap());
+            dir = open_dir(&dir, "a").unwrap();
+        }
+        remove_dir(&top).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        remove_dir(&top).unwrap();
+    }
 }

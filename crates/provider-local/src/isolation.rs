@@ -283,6 +283,11 @@ impl Isolation {
         self.way_out.give(process)
     }
 
+    /// Sees to it that those with a way out reach no more than they are to. Blocks for some milliseconds.
+    pub(crate) fn uphold(&self) {
+        self.way_out.uphold();
+    }
+
     /// Removes control groups and network devices that an earlier process of the platform left behind; `false`: some are still in use.
     pub(crate) fn clear_left_over(&self) -> bool {
         if let Err(error) = self.way_out.clear_left_over() {

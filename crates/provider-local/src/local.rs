@@ -118,7 +118,6 @@ impl LocalProvider {
         let functions = files.load().map_err(failed("read what is deployed"))?;
         let namespaces = Namespaces::open(&config.namespaces).map_err(failed("read the namespaces"))?;
         let data = Data::new(&config.data);
-        data.finish_purges().map_err(failed("remove data directories of deleted functions"))?;
         let state = Arc::new(State::new(functions));
         let isolation = Arc::clone(&config.isolation);
         let upkeep = Upkeep {
@@ -126,6 +125,7 @@ impl LocalProvider {
             images: images.clone(),
             data: data.clone(),
             logs: Arc::clone(&logs),
+            isolation: Arc::clone(&isolation),
             clock: Arc::clone(&clock),
             limits: config.images,
             measure_interval: config.measure_interval,

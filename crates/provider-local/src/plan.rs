@@ -154,7 +154,8 @@ pub(crate) fn plan(wanted: Option<Wanted>, observed: &[Observed], history: &Hist
         .iter()
         .filter(|replica| replica.phase != Phase::Stopping)
         .partition(|replica| replica.generation == wanted.generation);
-    let count = usize::try_from(wanted.replicas).unwrap_or(usize::MAX);
+    let most = if wanted.exclusive { 1 } else { u32::MAX };
+    let count = usize::try_from(wanted.replicas.min(most)).unwrap_or(usize::MAX);
     let mut plan = Plan::default();
 
     plan.actions.extend(surplus(&current, count).map(Action::Stop));

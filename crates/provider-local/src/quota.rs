@@ -134,7 +134,7 @@ pub(crate) fn keep_below(dir: &Path, user: Option<u32>, most_bytes: Option<u64>)
     // No block would be any number of them.
     let most_blocks = most_bytes.div_ceil(sys::BLOCK).max(1);
     let before = sys::quota(&file, project).map_err(failed("read the quota of"))?;
-    if before.most_blocks == most_blocks {
+    if (before.most_blocks, before.most_inodes) == (most_blocks, sys::most_inodes(most_blocks)) {
         return Ok(if is_done { Kept::Enforced } else { Kept::Newly });
     }
     sys::set_most_blocks(&file, project, most_blocks).map_err(failed("set the quota of"))?;

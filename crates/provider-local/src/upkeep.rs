@@ -1,10 +1,11 @@
 //! Upkeep beside the reconcile loop: images are unpacked before a call needs them and freed when nobody does, data
-//! directories are measured. Nothing here is waited for by anyone.
+//! directories are measured, rules of the box's firewall are set again when they are gone. Nothing here is waited for by anyone.
 
 use crate::config::ImageLimits;
 use crate::data::Data;
 use crate::desired::{self, Desired, Entry};
 use crate::images::Images;
+use crate::isolation::Isolation;
 use crate::logs::Logs;
 use crate::state::State;
 use daemon::{Clock, Stop};
@@ -13,6 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use wire::{FunctionName, annotation};
 
+/// How long the box can be without the rules for functions with a way out.
+const UPHOLD_INTERVAL: Duration = Duration::from_secs(10);
+
 /// What is looked after.
 #[derive(Clone)]
 pub(crate) struct Upkeep {
@@ -20,6 +24,7 @@ pub(crate) struct Upkeep {
     pub(crate) images: Images,
     pub(crate) data: Data,
     pub(crate) logs: Arc<Logs>,
+    pub(crate) isolation: Arc<Isolation>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: ImageLimits,
     pub(crate) measure_interval: Duration,
@@ -40,6 +45,10 @@ impl Upkeep {
                 every(self.measure_interval, || {
                     let data = data.clone();
                     move || data.measure()
+                }),
+                every(UPHOLD_INTERVAL, || {
+                    let isolation = Arc::clone(&self.isolation);
+                    move || isolation.uphold()
                 }),
             )
         };

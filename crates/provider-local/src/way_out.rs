@@ -29,6 +29,21 @@ impl WayOut {
         egress.attach(egress::network_of(process)?).map(drop).map_err(io::Error::other)
     }
 
+    /// Sets right what others have undone of it on the box.
+    pub(crate) fn uphold(&self) {
+        // Held meanwhile, so that closing does not miss it.
+        let open = self.open();
+        match open.as_ref().map(|egress| egress.uphold()) {
+            Some(Ok(true)) => {
+                tracing::warn!(
+                    "The rules for functions with a way out were gone from the box's firewall; they are set again"
+                );
+            }
+            Some(Err(error)) => tracing::error!(%error, "Functions with a way out may reach what they are not to"),
+            Some(Ok(false)) | None => {}
+        }
+    }
+
     /// Removes what an earlier process of the platform left behind.
     pub(crate) fn clear_left_over(&self) -> io::Result<()> {
         if !self.mark.is_file() {

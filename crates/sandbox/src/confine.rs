@@ -7,5 +7,5 @@ mod limits;
 #[cfg(test)]
 mod tests;
 
-pub use landlock::{Enforced, LandlockError, Ports, Rules, available, landlock};
+pub use landlock::{Enforced, LandlockError, Ports, Rules, available, landlock, run_below_root_only};
 pub use limits::{LimitError, Limits, rlimits};

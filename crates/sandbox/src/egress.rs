@@ -28,7 +28,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Where firewall programs are looked for.
 const PROGRAMS: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin"];
@@ -39,8 +39,16 @@ pub struct Egress {
     prefix: String,
     block: Block,
     firewall: Firewall,
+    made: Mutex<Made>,
+}
+
+/// What has been made on the box so far. One thread at a time makes more: rules are looked at and then set.
+#[derive(Default)]
+struct Made {
     /// The number of the last link: numbers go round, so that answers to a link that is gone do not reach a new one.
-    last: Mutex<u32>,
+    last: u32,
+    /// The devices between which the box is not to pass anything on. The rules have them too, but those may be gone.
+    unrouted: Option<Vec<String>>,
 }
 
 /// A function's link. It ends with the function's network by itself; [`Egress::detach`] ends it sooner.
@@ -118,35 +126,52 @@ impl Egress {
             )
         })?;
         let firewall = Firewall::find(tag, programs)?;
-        let egress = Self { prefix, block, firewall, last: Mutex::new(0) };
-        egress.prepare()?;
+        let egress = Self { prefix, block, firewall, made: Mutex::default() };
+        egress.prepare(&mut egress.made())?;
         Ok(egress)
     }
 
     /// Sets the rules, then turns forwarding on, in this order: nothing is passed on that the rules do not see.
-    fn prepare(&self) -> Result<(), EgressError> {
-        let unrouted = forwarding::unrouted(&self.firewall)?;
-        let rules = Rules { prefix: &self.prefix, block: self.block, unrouted: unrouted.as_deref() };
+    fn prepare(&self, made: &mut Made) -> Result<(), EgressError> {
+        if let Some(unrouted) = forwarding::unrouted(&self.firewall)? {
+            made.unrouted = Some(unrouted);
+        }
+        let rules = Rules { prefix: &self.prefix, block: self.block, unrouted: made.unrouted.as_deref() };
         self.firewall.set(&rules)?;
         forwarding::turn_on()
     }
 
-    /// Gives the network `inside` a way out. What is turned off meanwhile on the box, such as forwarding, is set
-    /// right again.
+    /// Sets right what others have undone on the box: whoever loads a firewall anew takes all rules away, ours too.
+    /// Whether there was anything to be done.
+    pub fn uphold(&self) -> Result<bool, EgressError> {
+        self.uphold_with(&mut self.made())
+    }
+
+    fn uphold_with(&self, made: &mut Made) -> Result<bool, EgressError> {
+        let undone = !forwarding::is_on()? || !self.firewall.is_set();
+        if undone {
+            self.prepare(made)?;
+        }
+        self.firewall.pass()?;
+        Ok(undone)
+    }
+
+    fn made(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the network `inside` a way out. What others have undone meanwhile on the box is set right first.
     pub fn attach(&self, inside: impl AsFd) -> Result<Link, EgressError> {
         let failed = |name: &str| {
             let name = name.to_owned();
             move |source| EgressError::Link { name, doing: "made", source }
         };
         refuse_own(inside.as_fd()).map_err(failed(&self.prefix))?;
-        if !forwarding::is_on()? {
-            self.prepare()?;
-        }
-        self.firewall.pass()?;
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.made();
+        self.uphold_with(&mut made)?;
         for _ in 0..Block::LINKS {
-            let number = *last;
-            *last = (number + 1) % Block::LINKS;
+            let number = made.last;
+            made.last = (number + 1) % Block::LINKS;
             let (name, pair) = (format!("{}{number}", self.prefix), self.block.pair(number));
             match links::connect(&name, pair, inside.as_fd()) {
                 Ok(()) => return Ok(Link { name, address: pair.inside, gateway: pair.outside }),
@@ -174,7 +199,8 @@ impl Egress {
         for name in links::names().map_err(failed)?.iter().filter(|name| name.starts_with(&self.prefix)) {
             links::remove(name).map_err(failed)?;
         }
-        match self.firewall.unrouted() {
+        let remembered = self.made().unrouted.take();
+        match self.firewall.unrouted().or(remembered) {
             Some(unrouted) if forwarding::is_needed(&unrouted)? => self.firewall.leave(&unrouted),
             Some(_) => {
                 forwarding::turn_off()?;

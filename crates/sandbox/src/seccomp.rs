@@ -41,7 +41,7 @@ const INSTRUCTION: usize = 8;
 pub fn program(level: Level) -> Result<Vec<u8>, SeccompError> {
     let by_arguments = arguments::rules(level)?;
     let allowed =
-        calls::allowed().chain(arguments::allowed(level).iter().copied()).map(|call| (call, Verdict::Allowed));
+        calls::allowed(level).chain(arguments::allowed(level).iter().copied()).map(|call| (call, Verdict::Allowed));
     let decided = by_arguments.keys().map(|call| (*call, Verdict::ByArguments));
     let mut verdicts = BTreeMap::from([(0, Verdict::Refused)]);
     for (call, verdict) in allowed.chain(decided).chain([(libc::SYS_clone3, Verdict::Absent)]) {

@@ -103,7 +103,7 @@ impl Changes {
         let before = {
             let _turn = self.turn();
             let Entry::Known(before) = self.find(name)? else { return Err(unreadable(name)) };
-            check::replicas(&before.deployment, replicas)?;
+            check::replicas(&before.to_run().deployment, replicas)?;
             if before.replicas == replicas {
                 return Ok(());
             }
@@ -120,18 +120,24 @@ impl Changes {
     }
 
     pub(super) fn delete(&self, name: &FunctionName, purge: bool) -> Result<()> {
-        let _turn = self.turn();
+        let turn = self.turn();
         drop(self.find(name)?);
         let failed = |what: &str, error: io::Error| ProviderError::failed(format!("{what} of {name}"), error);
+        // First: whatever ends this halfway, no later function of that name finds the data.
+        let aside = if purge { self.data.set_aside(name) } else { Ok(None) };
+        let aside = aside.map_err(|error| failed("delete the data", error))?;
         {
             let _file = self.file(name);
             self.files.remove(name).map_err(|error| failed("delete the desired state", error))?;
             self.state.remove(name);
         }
-        self.logs.remove(name).map_err(|error| failed("delete the log", error))?;
-        if purge {
-            self.data.purge(name).map_err(|error| failed("delete the data", error))?;
+        let removed = self.logs.remove(name).map_err(|error| failed("delete the log", error));
+        // It may be much, and others have changes to make.
+        drop(turn);
+        if let Some(aside) = aside {
+            self.data.purge(name, &aside);
         }
+        removed?;
         tracing::info!(function = %name, purge, "Function deleted");
         Ok(())
     }

@@ -174,8 +174,9 @@ fn every_wish_is_reached_and_then_nothing_is_left_to_do() {
                 let bound = |replicas: u32| if exclusive { replicas.min(1) } else { replicas };
                 let mut replicas: Vec<Observed> = Vec::new();
                 let mut next = 0;
-                for (generation, count) in [(1, bound(first)), (2, bound(second)), (2, 0), (3, 1)] {
-                    let wanted = Wanted { generation, replicas: count, exclusive };
+                for (generation, asked) in [(1, first), (2, second), (2, 0), (3, 1)] {
+                    let count = bound(asked);
+                    let wanted = Wanted { generation, replicas: asked, exclusive };
                     let serving_before = replicas.iter().filter(|replica| replica.phase == Ready).count();
                     for round in 0.. {
                         assert!(round < 50, "never done: {wanted:?} {replicas:?}");

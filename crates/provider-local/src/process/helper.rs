@@ -72,10 +72,11 @@ impl Helpers {
 
     /// The one that is ready, or a new one.
     pub(super) async fn take(self: &Arc<Self>) -> io::Result<Helper> {
-        if let Some(mut helper) = self.ready()
-            && helper.is_alive()
-        {
-            return Ok(helper);
+        if let Some(mut helper) = self.ready() {
+            if helper.is_alive() {
+                return Ok(helper);
+            }
+            tracing::warn!("A helper that was kept ready has ended, so starts take longer; a unit of systemd leaves it CAP_SYS_CHROOT");
         }
         let (command, control) = self.launcher.command()?;
         Ok(Helper::new(self.spawner.spawn(command).await?, control))

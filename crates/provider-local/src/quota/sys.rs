@@ -21,6 +21,8 @@ const COUNTED: u16 = 1 << 4;
 const ENFORCED: u16 = 1 << 5;
 /// `QIF_BLIMITS`: the limits of blocks are meant.
 const BLOCK_LIMITS: u32 = 1;
+/// `QIF_ILIMITS`.
+const INODE_LIMITS: u32 = 4;
 /// `QIF_DQBLKSIZE`.
 pub(super) const BLOCK: u64 = 1024;
 
@@ -58,7 +60,7 @@ pub(super) struct Quota {
     pub(super) most_blocks: u64,
     soft_blocks: u64,
     pub(super) bytes: u64,
-    most_inodes: u64,
+    pub(super) most_inodes: u64,
     soft_inodes: u64,
     pub(super) inodes: u64,
     block_time: u64,
@@ -110,9 +112,15 @@ pub(super) fn quota(file: impl AsFd, project: u32) -> Result<Quota> {
     }
 }
 
-/// Sets how many blocks a project may use; 0: any number.
+/// How many files may be in so many blocks: empty ones take none, and still there is an end to them.
+pub(super) fn most_inodes(most_blocks: u64) -> u64 {
+    if most_blocks == 0 { 0 } else { (most_blocks * BLOCK / 4096).max(1024) }
+}
+
+/// Sets how many blocks a project may use, and files in keeping with that; 0: any number.
 pub(super) fn set_most_blocks(file: impl AsFd, project: u32, most_blocks: u64) -> Result<()> {
-    let mut quota = Quota { most_blocks, valid: BLOCK_LIMITS, ..Quota::default() };
+    let valid = BLOCK_LIMITS | INODE_LIMITS;
+    let mut quota = Quota { most_blocks, most_inodes: most_inodes(most_blocks), valid, ..Quota::default() };
     // SAFETY: the command reads one `struct if_dqblk`, which `Quota` is laid out as.
     unsafe { quotactl(file, SET_QUOTA, project, &raw mut quota) }
 }

@@ -158,7 +158,7 @@ fn what_is_purged_is_forgotten() {
         let order = directory(disk, "order", FIRST);
         keep_below(&order, Some(FIRST), Some(4 * MIB)).unwrap();
         write(&order.join("file"), FIRST, MIB).unwrap();
-        disk.data().purge(&name("order")).unwrap();
+        disk.data().set_aside(&name("order")).unwrap().map(|aside| disk.data().purge(&name("order"), &aside)).unwrap();
         let root = open(&disk.path(), OFlags::DIRECTORY).unwrap();
         assert_eq!(sys::quota(&root, FIRST).unwrap().most_blocks, 0);
         let order = directory(disk, "order", FIRST);

@@ -330,6 +330,20 @@ async fn a_decision_on_disk_holds_at_the_next_start() {
     assert_eq!(theatre.acts(), ["clear", "start 1"]);
 }
 
+#[tokio::test]
+async fn a_version_with_data_that_comes_back_has_one_replica() {
+    let theatre = Theatre::new([]);
+    theatre.wish(1, 0, true);
+    theatre.state.change(&theatre.name, |desired| Some(desired.proven()));
+    theatre.wish(2, 0, false);
+    let wanted = |desired: &Desired| Some(Desired { replicas: 3, ..desired.taken_back("it was bad") });
+    theatre.state.change(&theatre.name, wanted);
+    let Some(Entry::Known(desired)) = theatre.state.get(&theatre.name) else { panic!("it is not there") };
+    assert_eq!(desired.to_run().replicas, 1);
+    theatre.ready(1).await;
+    assert_eq!(theatre.acts(), ["clear", "start 1"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_version_that_crashes_again_and_again_after_twenty_seconds_is_taken_back() {
     let theatre = Theatre::new([]);

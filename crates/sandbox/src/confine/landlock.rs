@@ -122,6 +122,17 @@ pub fn landlock(rules: &Rules) -> Result<Enforced, LandlockError> {
     Ok(Enforced { tcp: enforced.tcp && network, udp: enforced.udp && network, ..enforced })
 }
 
+/// Keeps the calling thread and all it starts from running what is not below its root. There is a way past all mounts to
+/// one program: `/proc/self/exe`, while that is still the platform's, whose file would then be open to whoever runs it.
+/// `false` where there is no landlock, or its first version, which lets nobody move files between folders.
+pub fn run_below_root_only() -> Result<bool, LandlockError> {
+    let wanted = AccessFs::Execute | AccessFs::Refer;
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(wanted);
+    let Ok(ruleset) = ruleset.and_then(Ruleset::create) else { return Ok(false) };
+    ruleset.add_rule(PathBeneath::new(PathFd::new("/")?, wanted))?.restrict_self()?;
+    Ok(true)
+}
+
 fn allow(ruleset: RulesetCreated, path: &PathBuf, access: BitFlags<AccessFs>) -> Result<RulesetCreated, LandlockError> {
     let descriptor = match PathFd::new(path) {
         Ok(descriptor) => descriptor,

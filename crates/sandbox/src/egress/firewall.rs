@@ -56,6 +56,14 @@ impl Firewall {
         }
     }
 
+    /// Whether they are there.
+    pub(super) fn is_set(&self) -> bool {
+        match (&self.nft, &self.iptables) {
+            (Some(nft), _) => nft.is_set(),
+            (None, iptables) => iptables.as_ref().is_some_and(Iptables::is_set),
+        }
+    }
+
     /// Sees to it that no other chain drops what ours let through.
     pub(super) fn pass(&self) -> Result<(), EgressError> {
         match (&self.nft, &self.iptables) {

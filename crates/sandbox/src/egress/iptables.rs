@@ -43,16 +43,23 @@ impl Iptables {
         self.chain("nat", "POSTROUTING", &[format!("-s {block} ! -o {every} -j MASQUERADE")])
     }
 
+    /// Whether all chains are there, and the first to be asked.
+    pub(super) fn is_set(&self) -> bool {
+        CHAINS.iter().all(|(table, from)| self.run(table, &["-S", from]).is_ok_and(|rules| self.is_first(from, &rules)))
+    }
+
+    /// Whether the first of a chain's rules is the jump to ours.
+    fn is_first(&self, from: &str, rules: &str) -> bool {
+        let first = rules.lines().find(|line| line.starts_with("-A"));
+        first.is_some_and(|line| line.ends_with(&format!("-j {}-{from}", self.name)))
+    }
+
     /// Lets our packets through where the box drops what no rule knows.
     pub(super) fn pass(&self, prefix: &str) -> Result<(), EgressError> {
         // A kernel that has no such chain has nothing in it that drops.
         let Ok(forward) = self.run("filter", &["-S", "FORWARD"]) else { return Ok(()) };
-        let jump = format!("-j {}-FORWARD", self.name);
         // Ours must come before whatever drops, so it is to be the first.
-        let first = forward.lines().find(|line| line.starts_with("-A"));
-        let ours = first.is_some_and(|line| line.ends_with(&jump));
-        let passes_all = first.is_none() && forward.trim() == "-P FORWARD ACCEPT";
-        if ours || passes_all {
+        if self.is_first("FORWARD", &forward) || forward.trim() == "-P FORWARD ACCEPT" {
             return Ok(());
         }
         self.clear()?;

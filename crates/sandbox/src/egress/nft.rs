@@ -72,6 +72,12 @@ impl Nft {
         self.run(&script)
     }
 
+    /// Whether the tables are there; whoever loads other rules leaves them whole or takes them away.
+    pub(super) fn is_set(&self) -> bool {
+        let Ok(listed) = run(&self.program, &["list", "tables"], "") else { return false };
+        ["inet", "ip"].iter().all(|family| listed.lines().any(|line| line == format!("table {family} {}", self.table)))
+    }
+
     /// Which devices nothing is passed on between; `None` if there is no such rule.
     pub(super) fn unrouted(&self) -> Option<Vec<String>> {
         let listed = run(&self.program, &["list", "set", "inet", &self.table, UNROUTED], "").ok()?;

@@ -245,6 +245,70 @@ fn forwarding_that_was_turned_off_meanwhile_is_turned_on_for_the_next_function()
 }
 
 #[test]
+fn rules_that_others_have_taken_away_are_set_again() {
+    const TEST: &str = "rules_that_others_have_taken_away_are_set_again";
+    for (program, flush) in [("nft", "nft flush ruleset"), ("iptables", "iptables -F; iptables -t nat -F")] {
+        let Some(bench) = Bench::new(TEST, &[program]) else { continue };
+        let unrouted = program == "nft";
+        if !unrouted {
+            bench.bench.sh("echo 1 > /proc/sys/net/ipv4/ip_forward");
+        }
+        let (outside, of_box) = (bench.outside.listen(OUTSIDE), bench.bench.listen(Ipv4Addr::UNSPECIFIED));
+        let factory = bench.factory.listen(FACTORY).local_addr().unwrap();
+        let passes =
+            || bench.outside.run(move || TcpStream::connect_timeout(&factory, Duration::from_millis(300))).is_ok();
+        let (egress, function, link) = bench.function(bench.open().unwrap());
+
+        bench.bench.sh(flush);
+        assert_eq!(function.reaches(BOX, &of_box), Ok(link.address), "{program}: the rules are not gone");
+        let (egress, done) = bench.bench.run(move || {
+            let done = [egress.uphold().unwrap(), egress.uphold().unwrap()];
+            (egress, done)
+        });
+        assert_eq!(done, [true, false], "{program}");
+        assert_eq!(function.reaches(BOX, &of_box), REFUSED, "{program}");
+        assert_eq!(function.reaches(OUTSIDE, &outside), Ok(BOX), "{program}");
+        assert!(!unrouted || !passes(), "the box has become a router");
+
+        // And for the next function at the latest.
+        bench.bench.sh(flush);
+        let (egress, next, _link) = bench.function(egress);
+        assert_eq!(next.reaches(BOX, &of_box), REFUSED, "{program}");
+        assert_eq!(function.reaches(BOX, &of_box), REFUSED, "{program}");
+        bench.bench.sh(flush);
+        bench.close(egress);
+        assert_eq!(bench.forwarding(), if unrouted { "0" } else { "1" });
+    }
+}
+
+#[test]
+fn functions_that_begin_at_once_do_not_spoil_each_others_rules() {
+    const TEST: &str = "functions_that_begin_at_once_do_not_spoil_each_others_rules";
+    let Some(bench) = Bench::new(TEST, &["nft", "iptables"]) else { return };
+    let outside = bench.outside.listen(OUTSIDE);
+    let mut egress = bench.open().unwrap();
+    bench.bench.sh("iptables -P FORWARD DROP");
+    for _ in 0..5 {
+        // As Docker does when it is started again.
+        bench.bench.sh("iptables -I FORWARD 1 -j DROP");
+        let functions: Vec<Network> = std::iter::repeat_with(|| Network::new().unwrap()).take(4).collect();
+        let networks: Vec<_> = functions.iter().map(|function| function.handle.try_clone().unwrap()).collect();
+        egress = bench.bench.run(move || {
+            std::thread::scope(|scope| {
+                let attached: Vec<_> =
+                    networks.into_iter().map(|network| scope.spawn(|| egress.attach(network))).collect();
+                attached.into_iter().for_each(|attached| drop(attached.join().unwrap().unwrap()));
+            });
+            egress
+        });
+        for function in &functions {
+            assert_eq!(function.reaches(OUTSIDE, &outside), Ok(BOX));
+        }
+    }
+    bench.close(egress);
+}
+
+#[test]
 fn the_boxs_own_network_is_not_attached_to_itself() {
     let Some(bench) = Bench::new("the_boxs_own_network_is_not_attached_to_itself", &["nft"]) else { return };
     let egress = bench.open().unwrap();

@@ -42,8 +42,12 @@ pub(super) fn enter(
     die_with_platform(platform)?;
     program::enter_working_dir(spec)?;
     let program = program::Program::new(spec)?;
+    let refused = |error: confine::LandlockError| Failure::because("restrict files and ports", error.to_string());
     if let (true, Some(rules)) = (spec.level > Level::None, &spec.files) {
-        confine::landlock(rules).map_err(|error| Failure::because("restrict files and ports", error.to_string()))?;
+        confine::landlock(rules).map_err(refused)?;
+    } else if spec.level == Level::Userns {
+        // An ordinary user's platform is a file of the function's own user.
+        confine::run_below_root_only().map_err(refused)?;
     }
     if let (true, Some(filter)) = (spec.level > Level::None, &spec.seccomp) {
         seccomp::apply(filter).map_err(|error| Failure::because("load the system call filter", error.to_string()))?;

@@ -177,7 +177,7 @@ pub(super) fn build(spec: &Spec, sources: Option<Sources>, below: Below) -> Resu
     devices::mount_dev(&root, devices, spec.shm_bytes)?;
     devices::mount_proc(&root)?;
     let size = spec.tmp_bytes.to_string();
-    let files = (spec.tmp_bytes / 4096).max(64).to_string();
+    let files = most_files(spec.tmp_bytes);
     let tmp = [("size", size.as_str()), ("nr_inodes", &files), ("mode", "1777")];
     let tmp = new("tmpfs", &tmp, PLAIN).step("make /tmp")?;
     root.attach(&tmp, Path::new("/tmp")).step("mount /tmp")?;
@@ -206,10 +206,16 @@ fn share(root: &Root, shared: &Shared, user: Option<User>) -> Result<OwnedFd, Fa
     Ok(dir)
 }
 
+/// How many files a file system in memory of that size may have: empty ones take memory too.
+fn most_files(bytes: u64) -> String {
+    (bytes / 4096).max(64).to_string()
+}
+
 /// The image below, a bounded file system in memory above.
 fn overlay(spec: &Spec, image: OwnedFd, bytes: u64) -> Result<OwnedFd, Failure> {
-    let size = bytes.to_string();
-    let upper = new("tmpfs", &[("size", &size), ("mode", "700")], PLAIN).step("make the layer to write to")?;
+    let (size, files) = (bytes.to_string(), most_files(bytes));
+    let options = [("size", size.as_str()), ("nr_inodes", &files), ("mode", "700")];
+    let upper = new("tmpfs", &options, PLAIN).step("make the layer to write to")?;
     attach_above(&upper).step("mount the layer to write to")?;
     rustix::process::fchdir(&upper).step("mount the layer to write to")?;
     for dir in ["lower", "upper", "work"] {

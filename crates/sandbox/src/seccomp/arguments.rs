@@ -37,6 +37,9 @@ pub(super) fn rules(level: Level) -> Result<BTreeMap<i64, Vec<SeccompRule>>, Sec
         (libc::SYS_socket, sockets()?),
     ]);
     if level <= Level::Process {
+        // A child of its own parent would be the platform's, which does not wait for it.
+        let not_ours = NAMESPACES | libc::CLONE_PARENT as u64;
+        rules.insert(libc::SYS_clone, vec![rule([none_of(0, not_ours)?])?]);
         // Landlock does not see the connection that is opened by sending to it.
         let fast_open = libc::MSG_FASTOPEN as u64;
         rules.extend([
@@ -68,17 +71,19 @@ fn requests() -> Result<SeccompRule, SeccompError> {
 
 /// Unix sockets; IP sockets for TCP and UDP; netlink for routes and addresses, which C libraries read. No raw and
 /// packet sockets, and none of the lesser families, where kernels have their bugs. Of stream sockets only plain TCP:
-/// landlock's rules do not reach MPTCP and SCTP, and callers fall back to TCP.
+/// landlock's rules do not reach MPTCP and SCTP, and callers fall back to TCP. Of datagram sockets only UDP: asking for
+/// another protocol, such as L2TP, loads its module.
 fn sockets() -> Result<Vec<SeccompRule>, SeccompError> {
     let mut rules = vec![
         rule([is(0, libc::AF_UNIX as u64)?])?,
         rule([is(0, libc::AF_NETLINK as u64)?, is(2, libc::NETLINK_ROUTE as u64)?])?,
     ];
     for family in [libc::AF_INET as u64, libc::AF_INET6 as u64] {
-        for protocol in [0, libc::IPPROTO_TCP as u64] {
-            rules.push(rule([is(0, family)?, type_is(libc::SOCK_STREAM)?, is(2, protocol)?])?);
+        for (kind, usual) in [(libc::SOCK_STREAM, libc::IPPROTO_TCP), (libc::SOCK_DGRAM, libc::IPPROTO_UDP)] {
+            for protocol in [0, usual as u64] {
+                rules.push(rule([is(0, family)?, type_is(kind)?, is(2, protocol)?])?);
+            }
         }
-        rules.push(rule([is(0, family)?, type_is(libc::SOCK_DGRAM)?])?);
     }
     Ok(rules)
 }

@@ -5,9 +5,13 @@
 //! (`open_by_handle_at`), keys, `bpf`, `perf_event_open`, `userfaultfd`, io_uring, kernel modules and `kexec`, the
 //! kernel's log, setting the clock or the host name, memory policies, quotas, swap, ports of the machine.
 
-/// The calls every function may make, beside those that [`super::arguments`] decides on.
-pub(super) fn allowed() -> impl Iterator<Item = i64> {
-    EVERYWHERE.iter().chain(OLD).chain(NEW).copied()
+use crate::Level;
+
+/// The calls every function of a level may make, beside those that [`super::arguments`] decides on.
+pub(super) fn allowed(level: Level) -> impl Iterator<Item = i64> {
+    // Without a namespace of IPC they are the box's own, and outlast the function.
+    let ipc = if level <= Level::Process { &[] } else { IPC };
+    EVERYWHERE.iter().chain(OLD).chain(NEW).chain(ipc).copied()
 }
 
 /// The first number that no call known here has (Linux 6.18 ends before it). Calls from here on are answered as if the
@@ -77,14 +81,18 @@ const EVERYWHERE: &[i64] = &[
     libc::SYS_clock_nanosleep, libc::SYS_getitimer, libc::SYS_gettimeofday, libc::SYS_nanosleep, libc::SYS_setitimer,
     libc::SYS_timer_create, libc::SYS_timer_delete, libc::SYS_timer_getoverrun, libc::SYS_timer_gettime,
     libc::SYS_timer_settime, libc::SYS_times,
-    // Queues, semaphores and shared memory.
+    // Confining oneself further, and the rest.
+    libc::SYS_getrandom, libc::SYS_landlock_add_rule, libc::SYS_landlock_create_ruleset,
+    libc::SYS_landlock_restrict_self, libc::SYS_seccomp, libc::SYS_sysinfo, libc::SYS_uname,
+];
+
+/// Queues, semaphores and shared memory.
+#[rustfmt::skip]
+const IPC: &[i64] = &[
     libc::SYS_mq_getsetattr, libc::SYS_mq_notify, libc::SYS_mq_open, libc::SYS_mq_timedreceive,
     libc::SYS_mq_timedsend, libc::SYS_mq_unlink, libc::SYS_msgctl, libc::SYS_msgget, libc::SYS_msgrcv,
     libc::SYS_msgsnd, libc::SYS_semctl, libc::SYS_semget, libc::SYS_semop, libc::SYS_semtimedop, libc::SYS_shmat,
     libc::SYS_shmctl, libc::SYS_shmdt, libc::SYS_shmget,
-    // Confining oneself further, and the rest.
-    libc::SYS_getrandom, libc::SYS_landlock_add_rule, libc::SYS_landlock_create_ruleset,
-    libc::SYS_landlock_restrict_self, libc::SYS_seccomp, libc::SYS_sysinfo, libc::SYS_uname,
 ];
 
 /// Calls of the first 64-bit architecture, which later ones have in another form only.

@@ -235,3 +235,19 @@ async fn what_outlives_its_first_process_dies_with_it() {
         assert_eq!(ended.status.code(), Some(3), "{level}");
     }
 }
+
+#[tokio::test]
+async fn the_platforms_own_program_is_not_run() {
+    let Some(room) = Room::new("the_platforms_own_program_is_not_run") else { return };
+    // What is needed came in between the first version and this.
+    if !sandbox::confine::available().truncate {
+        eprintln!("SKIPPED the_platforms_own_program_is_not_run: the kernel has no landlock, or an old one");
+        return;
+    }
+    for level in levels(Level::Userns).into_iter().filter(|level| *level == Level::Userns) {
+        let error = start(&room.spec(level, &["/proc/self/exe"])).await.unwrap_err();
+        assert!(error.to_string().contains("Permission denied"), "{error}");
+        let ended = run(&room.script(level, "cd /tmp && mkdir a b && echo >a/file && mv a/file b && ls b")).await;
+        assert_eq!(ended.stdout, "file\n", "{}", ended.stderr);
+    }
+}
