@@ -37,12 +37,12 @@ securityContext:
   fsGroup: 65532
   seccompProfile: {type: RuntimeDefault}
 {{- if or .Values.priorityClass.create (ne .Values.priorityClass.name "crema-platform") }}
-priorityClassName: {{ .Values.priorityClass.name }}
+priorityClassName: {{ .Values.priorityClass.name | quote }}
 {{- end }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- with .Values.nodeSelector }}
@@ -69,6 +69,11 @@ securityContext:
 resources: {{- toYaml (index . 2).resources | nindent 2 }}
 {{- end }}
 
+{{/* A value as quoted text. To Helm every number is a float, and from a million on it would write 1e+06. */}}
+{{- define "crema.text" -}}
+{{ ternary . (toJson .) (kindIs "string" .) | quote }}
+{{- end }}
+
 {{/* Variables all programs read, and the part's own `env`; the same argument. */}}
 {{- define "crema.env" -}}
 {{- $root := index . 0 -}}
@@ -80,7 +85,7 @@ resources: {{- toYaml (index . 2).resources | nindent 2 }}
 - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
 {{- end }}
 {{- range $name, $value := (index . 2).env }}
-- {name: {{ $name }}, value: {{ $value | quote }}}
+- {name: {{ $name | quote }}, value: {{ include "crema.text" $value }}}
 {{- end }}
 {{- end }}
 

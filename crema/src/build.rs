@@ -221,7 +221,7 @@ fn binaries<'a>(
     let mut built = Vec::new();
     for (root, (functions, jobs)) in by_root {
         announce(&jobs);
-        let binaries = cargo::build(toolchain, &root, profile, &jobs, None)?;
+        let binaries = cargo::build(toolchain, &root, profile, &jobs)?;
         let parts = functions.into_iter().zip(jobs).zip(binaries);
         built.extend(parts.map(|((function, job), binary)| Built { function, package: job.package, binary }));
     }

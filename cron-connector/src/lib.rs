@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod connector;
+pub mod program;
 mod ticker;
 mod timetable;
 

@@ -1,10 +1,11 @@
 //! HTTP in: `/function`, `/async-function`, `/system`.
 //!
-//! [`Config::from_env`] → [`Gateway::build`] (binds its ports) → [`Gateway::run`]. The library names no concrete
-//! provider; whoever builds a gateway brings one in [`Parts`].
+//! [`Config::from_env`] → [`Gateway::build`] (binds its ports) → [`Gateway::run`]. Whoever builds a
+//! gateway brings the provider in [`Parts`]; only [`program`], the gateway on its own, names concrete ones.
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod program;
 mod state;
 
 mod door;

@@ -13,6 +13,7 @@ mod broker;
 mod config;
 mod hook;
 mod password;
+pub mod program;
 mod retained;
 mod shelf;
 

@@ -1,26 +1,10 @@
 //! The MQTT broker on its own, in front of a gateway elsewhere.
 
-use daemon::{Health, ProcessEnv, health};
-use dispatch::Dispatcher;
-use gateway_client::{ClientConfig, FunctionList, GatewayClient};
-use mqtt_broker::{Broker, Config};
 use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    daemon::program::run("mqtt-broker", run).await
-}
-
-async fn run(env: &ProcessEnv) -> anyhow::Result<()> {
-    let config = Config::from_env(env)?;
-    let client = GatewayClient::new(&ClientConfig::from_env(env)?)?;
-    let stop = daemon::stop::on_signals()?;
-    let list = FunctionList::from_env(client.clone(), env, stop.clone())?;
-    let broker = Broker::build(config, Dispatcher::new(client, list))?;
-    let health = Health::from_env(env).await?;
-    health::beside(health, broker.report(), broker.run(stop)).await?;
-    Ok(())
+fn main() -> ExitCode {
+    mqtt_broker::program::main()
 }

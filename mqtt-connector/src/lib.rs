@@ -11,6 +11,7 @@ mod connector;
 mod identity;
 mod intake;
 mod link;
+pub mod program;
 mod subscriptions;
 
 pub use config::{Config, ConfigError, Qos, Version};

@@ -65,10 +65,8 @@ pub(crate) async fn scale(client: &Client, stores: &Stores, function: &Function)
     if Owner::of(deployment.meta(), function) != Owner::Function {
         return Ok(());
     }
-    let recreated =
-        deployment.spec.as_ref().and_then(|spec| spec.strategy.as_ref()?.type_.as_deref()) == Some("Recreate");
     let wanted = objects::replicas(function);
-    let wanted = if recreated { wanted.min(1) } else { wanted };
+    let wanted = if has_data(&deployment) { wanted.min(1) } else { wanted };
     if deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(wanted) {
         return Ok(());
     }
@@ -78,6 +76,12 @@ pub(crate) async fn scale(client: &Client, stores: &Stores, function: &Function)
         .await
         .map_err(|error| refused("Deployment", error))?;
     Ok(())
+}
+
+/// Whether what runs has a data directory, which belongs to one replica.
+fn has_data(deployment: &Deployment) -> bool {
+    let volumes = objects::pod_of(deployment).and_then(|pod| pod.volumes.as_ref());
+    volumes.into_iter().flatten().any(|volume| volume.persistent_volume_claim.is_some())
 }
 
 /// One kind of object that carries the function's name.
@@ -258,6 +262,18 @@ mod tests {
         there["spec"]["replicas"] = json!(1);
         there["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] = json!("2Gi");
         assert!(!covers(&there, &wanted));
+    }
+
+    #[test]
+    fn a_data_directory_is_known_by_its_claim_and_not_by_how_replicas_are_replaced() {
+        let deployment = |volume: Value| {
+            let object = json!({"spec": {"strategy": {"type": "Recreate"}, "selector": {},
+                "template": {"spec": {"containers": [], "volumes": [volume]}}}});
+            serde_json::from_value::<Deployment>(object).unwrap()
+        };
+        let claim = json!({"name": "data", "persistentVolumeClaim": {"claimName": "order-data"}});
+        assert!(has_data(&deployment(claim)));
+        assert!(!has_data(&deployment(json!({"name": "temp", "emptyDir": {}}))));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod objects;
 mod operator;
 mod owner;
 mod pace;
+pub mod program;
 mod reconcile;
 mod report;
 mod stalled;

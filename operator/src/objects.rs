@@ -77,8 +77,7 @@ pub fn replicas(function: &Function) -> i32 {
 /// The fewest replicas of a Function that is not at zero: its label, or one.
 #[must_use]
 pub fn least(function: &Function) -> i32 {
-    let label = || function.spec.labels.as_ref()?.get(wire::label::SCALE_MIN)?.trim().parse().ok();
-    label().filter(|&least| least > 0).unwrap_or(1)
+    i32::try_from(kubernetes::at_least(function.spec.labels.as_ref())).unwrap_or(i32::MAX)
 }
 
 /// Puts the objects together.

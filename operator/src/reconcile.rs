@@ -16,7 +16,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, Resource, ResourceExt};
 use kubernetes::{Function, FunctionState, label};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -74,7 +74,10 @@ impl Reconciler {
         }
         let told = self.replicas(&function);
         if function.spec.replicas != told {
-            tokio::try_join!(self.accept(&function), self.tell(&function, told))?;
+            // Not before the number: it is for the version that was read.
+            let number = self.tell(&function, told).await;
+            self.accept(&function).await?;
+            number?;
             // The change comes back by the watch.
             return Ok(Action::await_change());
         }
@@ -150,8 +153,7 @@ impl Reconciler {
 
     async fn tell(&self, function: &Function, replicas: Option<i32>) -> Result<(), ReconcileError> {
         let api: Api<Function> = Api::namespaced(self.client.clone(), &function.namespace().unwrap_or_default());
-        let patch =
-            Patch::Merge(json!({ "metadata": { "uid": function.metadata.uid }, "spec": { "replicas": replicas } }));
+        let patch = Patch::Merge(number(function, replicas));
         match api.patch_scale(&function.name_any(), &PatchParams::apply(label::OPERATOR), &patch).await {
             Ok(_) => Ok(()),
             // It was deleted meanwhile.
@@ -242,7 +244,28 @@ fn owned(deployment: &Deployment, function: &Function) -> bool {
     crate::owner::Owner::of(deployment.meta(), function) == crate::owner::Owner::Function
 }
 
+/// The number of replicas, for the Function as it was read: who has scaled it meanwhile is not overruled.
+fn number(function: &Function, replicas: Option<i32>) -> Value {
+    let metadata = &function.metadata;
+    json!({ "metadata": { "uid": metadata.uid, "resourceVersion": metadata.resource_version },
+        "spec": { "replicas": replicas } })
+}
+
 /// Versions of one kind of object can be compared.
 fn version(function: &Function) -> Option<u64> {
     function.metadata.resource_version.as_deref()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_for_the_function_as_it_was_read() {
+        let object = json!({"apiVersion": "openfaas.com/v1", "kind": "Function", "spec": {"name": "a", "image": "b"},
+            "metadata": {"name": "a", "uid": "7", "resourceVersion": "41"}});
+        let function: Function = serde_json::from_value(object).unwrap();
+        let wanted = json!({"metadata": {"uid": "7", "resourceVersion": "41"}, "spec": {"replicas": 2}});
+        assert_eq!(number(&function, Some(2)), wanted);
+    }
 }

@@ -11,6 +11,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kubernetes::condition::{HEALTHY, READY, RECONCILING, REPLICAS_FAILING, STALLED};
 use kubernetes::{AppliedProfile, Function, FunctionState};
 
+/// The reason that replicas may not be made.
+const NOT_MADE: &str = "FailedCreate";
+
 /// How far a Function is.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
@@ -122,16 +125,19 @@ fn rollout(seen: Seen<'_>) -> Rollout {
     };
     let status = deployment.status.as_ref();
     let observed = status.and_then(|status| status.observed_generation) >= deployment.metadata.generation;
-    let condition = |kind: &str| status?.conditions.iter().flatten().find(|condition| condition.type_ == kind);
     if !observed {
         return Rollout::Going("RollingOut".to_owned(), "its new replicas are about to be started".to_owned());
     }
-    if let Some(failure) = condition("ReplicaFailure").filter(|failure| failure.status == "True") {
-        return Rollout::Stuck("FailedCreate".to_owned(), text(failure));
+    let progressing = of_deployment(deployment, "Progressing");
+    let progressing = progressing.map(|progressing| (progressing.status.as_str(), progressing.reason.as_deref()));
+    // A version from before comes back without a word of progress: replicas of another are still there then.
+    let is_latest = status.is_some_and(|status| status.updated_replicas >= status.replicas);
+    let is_out = progressing == Some(("True", Some("NewReplicaSetAvailable")));
+    if let Some(message) = not_made(seen).filter(|_| !(is_out && is_latest)) {
+        return Rollout::Stuck(NOT_MADE.to_owned(), message);
     }
-    let progressing = condition("Progressing");
-    match progressing.map(|progressing| (progressing.status.as_str(), progressing.reason.as_deref())) {
-        Some(("True", Some("NewReplicaSetAvailable"))) => Rollout::Done,
+    match progressing {
+        _ if is_out => Rollout::Done,
         Some(("False", Some("ProgressDeadlineExceeded"))) => {
             let (_, message) = why(seen, "", "no new replica became ready in time");
             let reason = seen.trouble.map_or("ProgressDeadlineExceeded", |trouble| &trouble.reason).to_owned();
@@ -157,16 +163,27 @@ fn still(deployment: &Deployment) -> &'static str {
     if available > 0 { "; the version before keeps serving" } else { "" }
 }
 
-fn text(condition: &DeploymentCondition) -> String {
-    condition.message.clone().unwrap_or_default().chars().take(400).collect()
+/// Why replicas may not be made, a quota for one.
+fn not_made(seen: Seen<'_>) -> Option<String> {
+    let failure = of_deployment(seen.deployment?, "ReplicaFailure").filter(|failure| failure.status == "True")?;
+    Some(failure.message.clone().unwrap_or_default().chars().take(400).collect())
+}
+
+fn of_deployment<'a>(deployment: &'a Deployment, kind: &str) -> Option<&'a DeploymentCondition> {
+    deployment.status.as_ref()?.conditions.iter().flatten().find(|condition| condition.type_ == kind)
 }
 
 fn health(wanted: i32, available: i32, seen: Seen<'_>) -> Said {
+    let not_made = not_made(seen);
     if available > 0 {
-        return said(HEALTHY, "True", "ReplicasReady", "at least one replica is ready");
+        let more = not_made.map(|message| format!("; more cannot be made: {message}")).unwrap_or_default();
+        return said(HEALTHY, "True", "ReplicasReady", &format!("at least one replica is ready{more}"));
     }
     if wanted == 0 {
         return said(HEALTHY, "False", "ScaledToZero", "no replica is asked for");
+    }
+    if let (Some(message), None) = (not_made, seen.trouble) {
+        return said(HEALTHY, "False", REPLICAS_FAILING, &format!("{NOT_MADE}: {message}"));
     }
     let (reason, message) = why(seen, "NoReplicaReady", "no replica is ready");
     said(HEALTHY, "False", &reason, &message)

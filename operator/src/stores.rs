@@ -1,6 +1,6 @@
 //! What is known of the cluster: one watch for each kind, kept small, and which Functions each change touches.
 //!
-//! After the first lists nothing is asked for again: the API server says what changes.
+//! After the first lists nothing is listed again: the API server says what changes.
 
 use crate::objects::{Around, SecretKind};
 use crate::trouble::{self, PodView, Trouble};
@@ -16,7 +16,7 @@ use kube::runtime::controller::ReconcileRequest;
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource, ResourceExt};
-use kubernetes::{Function, Profile, label};
+use kubernetes::{Function, Profile, WATCH_SECONDS, label};
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -59,9 +59,8 @@ impl Stores {
         let mut queue = SelectAll::new();
         let (functions, writer) = store::<Function>(());
         let watch = Watch { functions: functions.clone() };
-        let ours =
-            || watcher::Config::default().labels(&format!("{}={}", label::MANAGED_BY, label::MANAGED_BY_OPERATOR));
-        let plain = watcher::Config::default;
+        let plain = || watcher::Config::default().timeout(WATCH_SECONDS);
+        let ours = || plain().labels(&format!("{}={}", label::MANAGED_BY, label::MANAGED_BY_OPERATOR));
 
         queue.push(watch.run("Functions", scope.api(), plain(), writer, bare, |function| vec![itself(function)]));
         let (deployments, writer) = store(());
@@ -341,4 +340,42 @@ fn using_profile(functions: &Store<Function>, name: &str) -> Vec<ObjectRef<Funct
 
 fn in_namespace(functions: &Store<Function>, namespace: &str) -> Vec<ObjectRef<Function>> {
     those(functions, |function| function.metadata.namespace.as_deref() == Some(namespace))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{Request, Response};
+    use kube::client::Body;
+    use std::time::Duration;
+    use tokio::sync::mpsc;
+
+    #[tokio::test]
+    async fn every_watch_ends_before_its_connection_counts_as_dead() {
+        let (sender, mut watched) = mpsc::unbounded_channel();
+        let serve = move |request: Request<Body>| {
+            let (uri, sender) = (request.uri().to_string(), sender.clone());
+            async move {
+                if uri.contains("watch=true") {
+                    sender.send(uri).unwrap();
+                    std::future::pending::<()>().await;
+                }
+                let nothing = r#"{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#;
+                Ok::<_, Infallible>(Response::new(Body::from(nothing.as_bytes().to_vec())))
+            }
+        };
+        let client = Client::new(tower::service_fn(serve), "default");
+        let (_stores, queue) = Stores::follow(&client, &Config { cluster_role: true, ..Config::default() });
+        let all = async {
+            for _ in 0..10 {
+                let uri = watched.recv().await.unwrap();
+                assert!(uri.contains(&format!("timeoutSeconds={WATCH_SECONDS}")), "{uri}");
+            }
+        };
+        tokio::select! {
+            () = all => {}
+            () = queue.for_each(|_| std::future::ready(())) => {}
+            () = tokio::time::sleep(Duration::from_secs(60)) => panic!("not all is watched"),
+        }
+    }
 }

@@ -109,7 +109,7 @@ impl Source {
     }
 
     fn version(&self, found: &[Found]) -> Result<String, BundleError> {
-        let tags: BTreeSet<&str> = found.iter().filter_map(Found::tag).collect();
+        let tags: BTreeSet<&str> = found.iter().flat_map(Found::tags).collect();
         let only = || tags.iter().next().filter(|_| tags.len() == 1).map(|tag| (*tag).to_owned());
         let version = self.version.clone().or_else(only).ok_or_else(|| {
             BundleError::Source("the images do not have one version in common; give it with --version".to_owned())

@@ -31,6 +31,7 @@ enum Entry {
     Directory { mode: u32 },
     File { from: PathBuf, mode: u32 },
     Bytes { bytes: Vec<u8>, mode: u32 },
+    Link { to: PathBuf },
 }
 
 impl Builder {
@@ -57,6 +58,12 @@ impl Builder {
     #[must_use]
     pub fn bytes(self, path: &str, bytes: impl Into<Vec<u8>>, mode: u32) -> Self {
         self.entry(path, Entry::Bytes { bytes: bytes.into(), mode })
+    }
+
+    /// Adds a symbolic link to `to`, as it is written.
+    #[must_use]
+    pub fn link(self, path: &str, to: impl Into<PathBuf>) -> Self {
+        self.entry(path, Entry::Link { to: to.into() })
     }
 
     /// Adds a directory; those above a file come by themselves, with mode 0755.
@@ -157,6 +164,7 @@ fn append<W: Write>(layer: &mut tar::Builder<W>, path: &Path, entry: &Entry) -> 
         Entry::Bytes { bytes, mode } => layer
             .append_data(&mut header(EntryType::Regular, *mode, bytes.len() as u64), path, &bytes[..])
             .at("pack", path),
+        Entry::Link { to } => layer.append_link(&mut header(EntryType::Symlink, 0o777, 0), path, to).at("pack", path),
         Entry::File { from, mode } => {
             let file = File::open(from).at("read", from)?;
             let size = file.metadata().at("read", from)?.len();

@@ -5,6 +5,11 @@ use std::time::Duration;
 
 /// How long to wait for a connection: an API server that is away is asked again, not waited for.
 const CONNECT: Duration = Duration::from_secs(5);
+/// After so long without a byte a connection to the API server is dead: the node it went to may be gone without a word.
+pub const SILENCE: Duration = Duration::from_secs(75);
+/// How long a watch goes before the server ends it and it is resumed. Sooner than [`SILENCE`], or a watch with nothing to
+/// say would count as dead.
+pub const WATCH_SECONDS: u32 = 55;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]

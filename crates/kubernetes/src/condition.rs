@@ -12,5 +12,6 @@ pub const STALLED: &str = "Stalled";
 pub const HEALTHY: &str = "Healthy";
 
 /// The reason, with [`RECONCILING`] `True` or [`HEALTHY`] `False`, that replicas do not get ready and why is known: the image
-/// cannot be pulled, the program ends. The message says which; it is what REST clients see. Any other reason is progress.
+/// cannot be pulled, the program ends, a quota is used up. The message says which; it is what REST clients see. Any other
+/// reason is progress.
 pub const REPLICAS_FAILING: &str = "ReplicasFailing";

@@ -156,6 +156,7 @@ impl From<&FunctionDeployment> for FunctionSpec {
             secrets: some(&deployment.secrets, Vec::is_empty),
             limits: deployment.limits.as_ref().map(Resources::from),
             requests: deployment.requests.as_ref().map(Resources::from),
+            // In OpenFaaS's API false is what nobody has said: the operator's default holds then.
             read_only_root_filesystem: deployment.read_only_root_filesystem.then_some(true),
             replicas: None,
         }
@@ -181,6 +182,17 @@ impl FunctionSpec {
             read_only_root_filesystem: self.read_only_root_filesystem.unwrap_or_default(),
         }
     }
+}
+
+/// The most replicas that a label may ask for.
+pub const MAX_REPLICAS: u32 = 1000;
+
+/// The fewest replicas of a function that is not at zero: its label `com.openfaas.scale.min`, or 1. What Git brings is
+/// checked by nobody: nonsense counts as 1.
+#[must_use]
+pub fn at_least(labels: Option<&TextMap>) -> u32 {
+    let least = labels.and_then(|labels| labels.get(wire::label::SCALE_MIN)?.trim().parse().ok());
+    least.unwrap_or(1).clamp(1, MAX_REPLICAS)
 }
 
 impl From<&wire::function::Resources> for Resources {

@@ -9,8 +9,10 @@ mod function;
 pub mod label;
 mod profile;
 
-pub use client::{ClientError, client, client_with_patience};
-pub use function::{AppliedProfile, Function, FunctionSpec, FunctionState, ProfileRef, Resources};
+pub use client::{ClientError, SILENCE, WATCH_SECONDS, client, client_with_patience};
+pub use function::{
+    AppliedProfile, Function, FunctionSpec, FunctionState, MAX_REPLICAS, ProfileRef, Resources, at_least,
+};
 pub use profile::{Profile, ProfileSpec};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

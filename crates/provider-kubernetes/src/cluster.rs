@@ -20,15 +20,11 @@ use kubernetes::{ClientError, Function};
 use provider::{Deployed, LogQuery, Provider, ReplicaTable, Result, check};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 use wire::FunctionName;
 use wire::function::{FunctionDeployment, FunctionStatus};
 use wire::info::ProviderInfo;
 use wire::log::LogLine;
 use wire::namespace::Namespace;
-
-/// After so long without a byte a connection to the API server is dead. Watches end sooner.
-const SILENCE: Duration = Duration::from_secs(75);
 
 /// Runs functions on a Kubernetes cluster.
 pub struct KubernetesProvider {
@@ -48,7 +44,7 @@ impl KubernetesProvider {
     /// A provider for the cluster of the pod we run in, or the one that a kubeconfig names. Nothing is asked of it before
     /// [`KubernetesProvider::run`].
     pub async fn build(config: Config) -> std::result::Result<Arc<Self>, ClientError> {
-        Ok(Self::with_client(config, kubernetes::client_with_patience(Some(SILENCE)).await?))
+        Ok(Self::with_client(config, kubernetes::client_with_patience(Some(kubernetes::SILENCE)).await?))
     }
 
     /// The same with a client that is there.

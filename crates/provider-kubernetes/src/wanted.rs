@@ -1,12 +1,14 @@
 //! A Function object as the provider keeps it, and what the REST API and the replica table say of it.
 
 use crate::origin;
-use kubernetes::{Function, FunctionSpec, FunctionState, condition, label as names};
-use provider::check::MAX_REPLICAS;
+use kubernetes::{Function, FunctionSpec, FunctionState, at_least, condition, label as names};
 use provider::{FunctionReplicas, Replica, Standing};
 use std::sync::Arc;
-use wire::function::{FunctionDeployment, FunctionStatus, TextMap};
-use wire::{FunctionName, annotation, label};
+use wire::function::{FunctionDeployment, FunctionStatus};
+use wire::{FunctionName, annotation};
+
+// What a label may ask for is the same wherever it is read.
+const _: () = assert!(kubernetes::MAX_REPLICAS == provider::check::MAX_REPLICAS);
 
 /// What is wanted of a function, and how it goes.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +35,7 @@ impl Wanted {
         }
     }
 
-    /// The label `com.openfaas.scale.min`, or 1. What Git brings is checked by nobody: nonsense counts as 1.
+    /// The label `com.openfaas.scale.min`, or 1.
     pub(crate) fn at_least(&self) -> u32 {
         at_least(self.spec.labels.as_ref())
     }
@@ -73,11 +75,6 @@ impl Wanted {
     }
 }
 
-pub(crate) fn at_least(labels: Option<&TextMap>) -> u32 {
-    let least = labels.and_then(|labels| labels.get(label::SCALE_MIN)?.trim().parse().ok());
-    least.unwrap_or(1).clamp(1, MAX_REPLICAS)
-}
-
 /// Why no replica gets ready: the operator cannot make it, or what it made does not get ready.
 fn trouble(state: &FunctionState) -> Option<String> {
     let found = |kind: &str, status: &str| {
@@ -97,6 +94,8 @@ mod tests {
     use super::*;
     use condition::REPLICAS_FAILING as FAILING;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+    use kubernetes::MAX_REPLICAS;
+    use wire::label;
 
     fn wanted(spec: FunctionSpec) -> Wanted {
         let created_at = "2026-01-02T03:04:05Z".to_owned();

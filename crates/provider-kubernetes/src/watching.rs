@@ -12,15 +12,13 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ListParams};
 use kube::runtime::watcher::{self, Error, Event};
-use kubernetes::{Function, label};
+use kubernetes::{Function, WATCH_SECONDS, label};
 use serde::de::DeserializeOwned;
 use std::fmt::{self, Debug};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a watch goes before the server ends it and it is resumed: a connection that died unnoticed is found then.
-const WATCH_SECONDS: u32 = 55;
 /// How long a list may take.
 const LIST_PATIENCE: Duration = Duration::from_secs(60);
 /// The first and the longest wait before the API server is asked again.

@@ -1,11 +1,10 @@
-//! Images as files to carry: one archive an image, and `images.lock`, which says what is in each.
+//! Images as files to carry: archives, and `images.lock`, which says what is in each.
 
 use super::BuildError;
-use image::Store;
+use image::{Image, Store};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use wire::image_reference::ImageReference;
 
 /// The file that lists the archives of a folder: `NAME@DIGEST PLATFORM ARCHIVE` a line.
 pub const LOCK: &str = "images.lock";
@@ -23,15 +22,17 @@ impl Archives {
         Ok(Self { folder: folder.to_owned(), lines: Vec::new() })
     }
 
-    /// Writes an image of the store as an archive of that name; its path.
-    pub(super) fn add(&mut self, store: &Store, reference: &ImageReference, file: &str) -> Result<PathBuf, BuildError> {
-        let image = store.get(reference)?;
+    /// Writes images of the store as an archive of that name; layers they share are in it once.
+    pub(super) fn add(&mut self, store: &Store, images: &[Image], file: &str) -> Result<(), BuildError> {
         let place = self.folder.join(file);
         let mut whole = self.new_file()?;
-        store.export(std::slice::from_ref(reference), BufWriter::with_capacity(128 * 1024, whole.as_file_mut()))?;
+        let names: Vec<_> = images.iter().map(|image| image.reference.clone()).collect();
+        store.export(&names, BufWriter::with_capacity(128 * 1024, whole.as_file_mut()))?;
         keep(whole, &place).map_err(BuildError::io("write", &place))?;
-        self.lines.push(format!("{}@{} {} {file}\n", reference.canonical(), image.digest, image.platform));
-        Ok(place)
+        let line =
+            |image: &Image| format!("{}@{} {} {file}\n", image.reference.canonical(), image.digest, image.platform);
+        self.lines.extend(images.iter().map(line));
+        Ok(())
     }
 
     /// Writes down what is there now; its path.

@@ -36,13 +36,12 @@ struct Target {
     name: String,
 }
 
-/// Builds the jobs of a workspace; their binaries, in order. With `features` those are all there are.
+/// Builds the jobs of a workspace; their binaries, in order.
 pub(super) fn build(
     toolchain: &Toolchain,
     root: &Path,
     profile: &str,
     jobs: &[Job],
-    features: Option<&str>,
 ) -> Result<Vec<PathBuf>, BuildError> {
     let mut wanted = Vec::new();
     for job in jobs {
@@ -53,9 +52,6 @@ pub(super) fn build(
     command.args(["--target", &toolchain.target]);
     if profile == FUNCTION_PROFILE && !workspace::has_profile(root) {
         command.args(PROFILE.iter().flat_map(|setting| ["--config", setting]));
-    }
-    if let Some(features) = features {
-        command.args(["--no-default-features", "--features", features]);
     }
     for (job, binary) in jobs.iter().zip(&wanted) {
         command.args(["-p", &job.package.id, "--bin", binary]);

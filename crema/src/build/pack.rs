@@ -13,6 +13,8 @@ use wire::label::{IMAGE_SERVES, SERVES_UNIX_SOCKET};
 pub const BINARY_LABEL: &str = "com.crema.binary";
 /// Where a function lies in its image, and what the image runs.
 const FUNCTION: &str = "/function";
+/// Where the platform lies in the images of its parts.
+const PLATFORM: &str = "/platform";
 /// Nobody, as a number: Kubernetes wants to see that it is not root. Processes of `crema up` run as its user.
 const USER: &str = "65532:65532";
 const PASSWD: &str = "nonroot:x:65532:65532::/tmp:/sbin/nologin\n";
@@ -25,6 +27,7 @@ pub struct Pack {
     place: String,
     config: ImageConfig,
     files: Vec<(&'static str, Vec<u8>)>,
+    links: Vec<String>,
     architecture: Option<&'static str>,
 }
 
@@ -32,19 +35,23 @@ impl Pack {
     /// A function: it serves on the socket the platform names, or on port 8080.
     #[must_use]
     pub fn function(binary: &Path) -> Self {
-        Self::at(FUNCTION, binary).label(IMAGE_SERVES, SERVES_UNIX_SOCKET)
+        Self::at(FUNCTION, FUNCTION, binary).label(IMAGE_SERVES, SERVES_UNIX_SOCKET)
     }
 
-    /// A part of the platform: `/NAME` is what the image runs.
+    /// A part of the platform, which is a program of many names: `/NAME` is what the image runs. All of `names` are in
+    /// it, so that the images differ in nothing else.
     #[must_use]
-    pub fn part(name: &str, binary: &Path) -> Self {
-        Self::at(&format!("/{name}"), binary).file("/etc/passwd", PASSWD).file("/etc/group", GROUP)
+    pub fn part(name: &str, names: &[&str], binary: &Path) -> Self {
+        let mut pack = Self::at(PLATFORM, &format!("/{name}"), binary);
+        pack.links = names.iter().map(|name| format!("/{name}")).collect();
+        pack.file("/etc/passwd", PASSWD).file("/etc/group", GROUP)
     }
 
-    fn at(place: &str, binary: &Path) -> Self {
+    fn at(place: &str, entrypoint: &str, binary: &Path) -> Self {
         let config =
-            ImageConfig { user: USER.to_owned(), entrypoint: vec![place.to_owned()], ..ImageConfig::default() };
-        Self { binary: binary.to_owned(), place: place.to_owned(), config, files: Vec::new(), architecture: None }
+            ImageConfig { user: USER.to_owned(), entrypoint: vec![entrypoint.to_owned()], ..ImageConfig::default() };
+        let (files, links) = (Vec::new(), Vec::new());
+        Self { binary: binary.to_owned(), place: place.to_owned(), config, files, links, architecture: None }
     }
 
     /// With an environment variable.
@@ -107,6 +114,8 @@ impl Pack {
         }
         let builder = Builder::new(self.config).file(&self.place, self.binary, 0o755).directory("/tmp", 0o1777);
         let builder = self.files.into_iter().fold(builder, |builder, (path, bytes)| builder.bytes(path, bytes, 0o644));
+        let to = self.place.trim_start_matches('/');
+        let builder = self.links.iter().fold(builder, |builder, path| builder.link(path, to));
         let builder = match self.architecture {
             Some(architecture) => builder.architecture(architecture),
             None => builder,

@@ -1,4 +1,5 @@
-//! The images a cluster runs the platform from: every deployable and the functions of the stack file, each FROM scratch.
+//! The images a cluster runs the platform from: the parts, which are one program, and the functions of the stack
+//! file, each FROM scratch.
 //!
 //! ```text
 //! workspace of the stack file -> for each target: cargo, platform and functions -> image store -> archives, images.lock
@@ -22,13 +23,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use wire::image_reference::ImageReference;
 
+/// The package of the program that is all of the parts.
+const PROGRAM: &str = "platform";
 /// What runs on a cluster, by its package's name, which is also its image's.
 const PARTS: [&str; 5] = ["gateway", "operator", "mqtt-broker", "mqtt-connector", "cron-connector"];
-/// The part that calls strangers: callbacks may be https.
-const GATEWAY: &str = "gateway";
-/// For a cluster alone: nothing of the sandbox is in its image. The other parts have no features.
-const GATEWAY_FEATURES: &str = "gateway/kubernetes";
-/// Where rustls looks for whom to trust.
+/// Where rustls looks for whom to trust: callbacks and brokers may be elsewhere.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Which images to make, and where they go.
@@ -53,8 +52,8 @@ impl PlatformImages {
         let targets = self.targets(&host, env)?;
         let folder = stack.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let workspace = Workspace::read(&host, folder, BuildError::Platform)?;
-        let parts = parts(&workspace)?;
-        let version = self.version(&parts)?;
+        let program = program(&workspace)?;
+        let version = self.version(program)?;
         let output = self.output.clone().unwrap_or_else(|| workspace.root.join("target/images"));
         let mut archives = Archives::new(&output)?;
         for target in targets {
@@ -67,13 +66,16 @@ impl PlatformImages {
                 .map_err(BuildError::io("write in", &output))?;
             let own = temporary.as_ref().map(|folder| Store::open(folder.path())).transpose()?;
             let store = own.as_ref().unwrap_or(store);
-            for (name, pack) in self.packs(&toolchain, &workspace, &parts, stack)? {
-                let pack = if elsewhere { pack.architecture(target.architecture) } else { pack };
-                let reference = self.reference(&name, &version)?;
-                let (image, changed) = pack.store(store, &reference)?;
-                let file = format!("{name}-{version}-{}.tar", target.architecture);
-                let archive = archives.add(store, &reference, &file)?;
-                say(&image, changed, &archive);
+            for (archive, packs) in self.packs(&toolchain, &workspace, program, stack)? {
+                let file = format!("{archive}-{version}-{}.tar", target.architecture);
+                let mut images = Vec::new();
+                for (name, pack) in packs {
+                    let pack = if elsewhere { pack.architecture(target.architecture) } else { pack };
+                    let (image, changed) = pack.store(store, &self.reference(&name, &version)?)?;
+                    say(&image, changed, &file);
+                    images.push(image);
+                }
+                archives.add(store, &images, &file)?;
             }
         }
         // What the new images replaced.
@@ -97,15 +99,15 @@ impl PlatformImages {
         Ok(targets)
     }
 
-    fn version(&self, parts: &[&Package]) -> Result<String, BuildError> {
-        let version = self.tag.as_ref().unwrap_or(&parts[0].version);
+    fn version(&self, program: &Package) -> Result<String, BuildError> {
+        let version = self.tag.as_ref().unwrap_or(&program.version);
         if version == "latest" {
             let why = "the tag latest makes Kubernetes pull anew each time, which a store without a link cannot; \
                        give a version";
             return Err(BuildError::Platform(why.to_owned()));
         }
         // Before minutes of building.
-        self.reference(&parts[0].name, version)?;
+        self.reference(PROGRAM, version)?;
         Ok(version.clone())
     }
 
@@ -114,28 +116,26 @@ impl PlatformImages {
         text.parse().map_err(|source| BuildError::Reference { function: name.to_owned(), source })
     }
 
-    /// Builds all for one target; what is to be packed, by name.
+    /// Builds all for one target; what is to be packed, by name, for each archive.
     fn packs(
         &self,
         toolchain: &Toolchain,
         workspace: &Workspace,
-        parts: &[&Package],
+        program: &Package,
         stack: &Stack,
-    ) -> Result<Vec<(String, Pack)>, BuildError> {
-        let jobs = parts.iter().map(|package| Job { name: package.name.clone(), package: (*package).clone() });
-        let jobs: Vec<Job> = jobs.collect();
+    ) -> Result<Vec<(String, Vec<(String, Pack)>)>, BuildError> {
+        let jobs = [Job { name: PROGRAM.to_owned(), package: program.clone() }];
         announce(&jobs);
         let profile = self.profile.as_deref().unwrap_or("release");
-        let has_gateway = jobs.iter().any(|job| job.name == GATEWAY);
-        let features = has_gateway.then_some(GATEWAY_FEATURES);
-        let built = cargo::build(toolchain, &workspace.root, profile, &jobs, features)?;
-        let mut packs = Vec::new();
-        for (job, binary) in jobs.iter().zip(built) {
-            check_static(&job.name, &binary)?;
-            let pack = Pack::part(&job.name, &binary).describe(&job.name, &job.package);
-            let calls_out = job.name == GATEWAY;
-            packs.push((job.name.clone(), if calls_out { pack.file(CERTIFICATES, certificates()) } else { pack }));
-        }
+        let built = cargo::build(toolchain, &workspace.root, profile, &jobs)?;
+        let parts = PARTS.map(|name| {
+            // What each is for, its own package says.
+            let package = workspace.packages.iter().find(|package| package.name == name).unwrap_or(program);
+            let pack = Pack::part(name, &PARTS, &built[0]).describe(name, package);
+            (name.to_owned(), pack.file(CERTIFICATES, certificates()))
+        });
+        check_static(PROGRAM, &built[0])?;
+        let mut packs = vec![(PROGRAM.to_owned(), Vec::from(parts))];
         let functions: Vec<&Function> = stack
             .functions
             .iter()
@@ -147,32 +147,21 @@ impl PlatformImages {
         let profile = self.profile.as_deref().unwrap_or(FUNCTION_PROFILE);
         for built in binaries(toolchain, stack, &functions, profile)? {
             check_static(&built.function.name, &built.binary)?;
-            packs.push((built.function.name.clone(), built.pack()));
+            let name = built.function.name.clone();
+            packs.push((name.clone(), vec![(name, built.pack())]));
         }
         Ok(packs)
     }
 }
 
-/// The packages of the platform in the workspace.
-fn parts(workspace: &Workspace) -> Result<Vec<&Package>, BuildError> {
-    let (mut found, mut missing) = (Vec::new(), Vec::new());
-    for name in PARTS {
-        match workspace.packages.iter().find(|package| package.name == name) {
-            Some(package) => found.push(package),
-            None => missing.push(name),
-        }
-    }
-    if missing.is_empty() {
-        return Ok(found);
-    }
-    let (root, names) = (workspace.root.display(), missing.join(", "));
-    if found.is_empty() {
+/// The platform's package in the workspace.
+fn program(workspace: &Workspace) -> Result<&Package, BuildError> {
+    workspace.packages.iter().find(|package| package.name == PROGRAM).ok_or_else(|| {
+        let root = workspace.root.display();
         let why =
             format!("{root} does not hold Crema's source: the platform's images are built from it; run this there");
-        return Err(BuildError::Platform(why));
-    }
-    terminal::say(format_args!("  {names}: left out, {root} has no such package"));
-    Ok(found)
+        BuildError::Platform(why)
+    })
 }
 
 /// An image FROM scratch has no libraries.
@@ -206,10 +195,10 @@ fn certificates() -> String {
     text
 }
 
-fn say(image: &Image, changed: bool, archive: &Path) {
+fn say(image: &Image, changed: bool, archive: &str) {
     let done = if changed { "packed" } else { "unchanged" };
     let size = terminal_size(image.size);
-    terminal::say(format_args!("  {}: {done}, {size}, {}, {}", image.reference, image.digest, archive.display()));
+    terminal::say(format_args!("  {}: {done}, {size}, {}, {archive}", image.reference, image.digest));
 }
 
 #[cfg(test)]

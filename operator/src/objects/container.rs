@@ -114,7 +114,8 @@ fn variables(deployment: &FunctionDeployment, data: Option<&Data>, config: &Conf
 
 fn security(profile: &Merged, data: bool, config: &Config) -> PodSecurityContext {
     let mut context = Some(PodSecurityContext {
-        run_as_non_root: config.nonroot_user.then_some(true),
+        // `restricted` wants it said, whatever the image's user is; a Profile may say otherwise.
+        run_as_non_root: Some(true),
         run_as_user: config.nonroot_user.then_some(USER),
         run_as_group: config.nonroot_user.then_some(USER),
         fs_group: data.then_some(USER),

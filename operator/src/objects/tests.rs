@@ -132,7 +132,16 @@ fn the_container_may_do_nothing_but_serve() {
     assert_eq!(pod_of(&writable.deployment).unwrap().volumes, None);
     let user = Config { nonroot_user: false, readonly_root: false, ..Config::default() };
     let image_user = build(&function(json!({})), &World::default(), &user).unwrap();
-    assert_eq!(pod_of(&image_user.deployment).unwrap().security_context.as_ref().unwrap().run_as_user, None);
+    let own = pod_of(&image_user.deployment).unwrap().security_context.as_ref().unwrap();
+    assert_eq!((own.run_as_user, own.run_as_group, own.run_as_non_root), (None, None, Some(true)));
+    let root = World {
+        profiles: [("root", json!({"podSecurityContext": {"runAsNonRoot": false}}))].into(),
+        ..World::default()
+    };
+    let rooted = annotated(json!({"com.openfaas.profile": "root"}));
+    let rooted = build(&function(rooted), &root, &user).unwrap();
+    let own = pod_of(&rooted.deployment).unwrap().security_context.as_ref().unwrap();
+    assert_eq!((own.run_as_user, own.run_as_non_root), (None, Some(false)));
     assert_eq!(pod_of(&image_user.deployment).unwrap().volumes, None);
 }
 

@@ -120,6 +120,32 @@ fn pods_that_may_not_be_made_stall_it() {
 }
 
 #[test]
+fn a_quota_that_is_met_while_it_is_scaled_stalls_no_version_that_is_rolled_out() {
+    let met = |replicas: i32, updated: i32, available: i32| {
+        deployment(
+            5,
+            json!({"observedGeneration": 2, "replicas": replicas, "updatedReplicas": updated,
+            "availableReplicas": available, "conditions": [
+            {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"},
+            {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: small"}]}),
+        )
+    };
+    let state = seen(&applied(), Some(&met(3, 3, 3)), None);
+    assert_eq!(words(&state), ["Ready=True Applied", "Healthy=True ReplicasReady"]);
+    let healthy = condition(Some(&state), HEALTHY).unwrap();
+    assert_eq!(healthy.message, "at least one replica is ready; more cannot be made: exceeded quota: small");
+
+    let none = seen(&applied(), Some(&met(0, 0, 0)), None);
+    assert_eq!(words(&none), ["Ready=True Applied", "Healthy=False ReplicasFailing"]);
+    let healthy = condition(Some(&none), HEALTHY).unwrap();
+    assert_eq!(healthy.message, "FailedCreate: exceeded quota: small");
+
+    // Back to the version before: the replicas that are there are not of it.
+    let back = seen(&applied(), Some(&met(3, 0, 3)), None);
+    assert_eq!(words(&back)[1], "Stalled=True FailedCreate");
+}
+
+#[test]
 fn what_stalls_is_said_while_the_former_objects_are_counted() {
     let outcome = Outcome::Stalled(Stalled::BadConstraint("disk".to_owned()));
     let state = seen(&outcome, Some(&rolled_out(1, 1)), None);

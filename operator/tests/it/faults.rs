@@ -28,7 +28,10 @@ fn with_nothing_to_do_nothing_is_asked_and_nothing_written() {
         operator.settled().await;
         operator.asked();
         tokio::time::sleep(QUIET).await;
-        assert_eq!(operator.asked(), Vec::<String>::new());
+        let mut asked = operator.asked();
+        // Watches are resumed from time to time.
+        asked.retain(|request| !request.contains("watch=true"));
+        assert_eq!(asked, Vec::<String>::new());
         operator.stop().await;
 
         // Another one begins with the same objects: it lists them, and that is all.

@@ -18,17 +18,17 @@ pub(super) struct Found {
     /// In the bundle; K3s imports in the order of names.
     pub(super) name: String,
     pub(super) platform: Option<String>,
-    /// The line of the list, `NAME@DIGEST`.
-    pub(super) listed: Option<String>,
+    /// What the list says is in it, `NAME@DIGEST`.
+    pub(super) listed: Vec<String>,
     /// What its images are called; empty when that cannot be seen.
     pub(super) names: Vec<String>,
 }
 
 impl Found {
-    /// The tag it is listed with.
-    pub(super) fn tag(&self) -> Option<&str> {
-        let (name, _) = self.listed.as_deref()?.split_once('@')?;
-        name.rsplit('/').next()?.split_once(':').map(|(_, tag)| tag)
+    /// The tags its images are listed with.
+    pub(super) fn tags(&self) -> impl Iterator<Item = &str> {
+        let names = self.listed.iter().filter_map(|listed| listed.split_once('@')?.0.rsplit('/').next());
+        names.filter_map(|name| name.split_once(':').map(|(_, tag)| tag))
     }
 }
 
@@ -42,7 +42,7 @@ pub(super) fn of_folder(folder: &Path, platform: Option<&str>) -> Result<Vec<Fou
              makes one, and archives of others are given with --archive"
         ))
     })?;
-    let mut found = Vec::new();
+    let mut found: Vec<(Found, BTreeSet<String>)> = Vec::new();
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [listed, machine, file] = words[..] else {
@@ -55,25 +55,29 @@ pub(super) fn of_folder(folder: &Path, platform: Option<&str>) -> Result<Vec<Fou
             continue;
         }
         let path = folder.join(Path::new(file).file_name().unwrap_or_default());
-        let (names, digests) = look_into(&path)?;
+        // One with several images has a line for each.
+        let position = match found.iter().position(|(archive, _)| archive.path == path) {
+            Some(position) => position,
+            None => {
+                let (names, digests) = look_into(&path)?;
+                let (name, platform) = (format!("10-crema-{file}"), Some(machine.to_owned()));
+                found.push((Found { path: path.clone(), name, platform, listed: Vec::new(), names }, digests));
+                found.len() - 1
+            }
+        };
+        let (archive, digests) = &mut found[position];
         let digest = listed.split_once('@').map(|(_, digest)| digest).unwrap_or_default();
         if !digests.contains(digest) {
             let why = format!("{} does not hold {listed}; build the images again", path.display());
             return Err(BundleError::Source(why));
         }
-        found.push(Found {
-            name: format!("10-crema-{file}"),
-            platform: Some(machine.to_owned()),
-            listed: Some(listed.to_owned()),
-            names,
-            path,
-        });
+        archive.listed.push(listed.to_owned());
     }
     if found.is_empty() {
         let why = platform.map_or_else(String::new, |platform| format!(" for {platform}"));
         return Err(BundleError::Source(format!("{} lists no images{why}", lock.display())));
     }
-    Ok(found)
+    Ok(found.into_iter().map(|(archive, _)| archive).collect())
 }
 
 /// An archive of others. Its name decides when K3s imports it: one that begins with a digit keeps its place.
@@ -82,7 +86,7 @@ pub(super) fn alone(path: &Path) -> Result<Found, BundleError> {
     let name = if name.starts_with(|first: char| first.is_ascii_digit()) { name } else { format!("20-{name}") };
     // Of a compressed one K3s alone sees what is in it.
     let names = if name.to_ascii_lowercase().ends_with(".tar") { look_into(path)?.0 } else { Vec::new() };
-    Ok(Found { path: path.to_owned(), name, platform: None, listed: None, names })
+    Ok(Found { path: path.to_owned(), name, platform: None, listed: Vec::new(), names })
 }
 
 /// The names and digests of the images in an OCI or Docker archive, read to its end so that a short one is noticed.

@@ -8,22 +8,25 @@ use futures_util::stream::{self, BoxStream};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::watcher::{self, Event};
+use kubernetes::WATCH_SECONDS;
 use provider::ReplicaTable;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use wire::log::LogLine;
 
 /// Lines read ahead of a reader.
 const AHEAD: usize = 256;
-/// How long to wait before a log is opened again: a container that starts has none yet.
-const REOPEN: Duration = Duration::from_millis(500);
+/// How long to wait before a log is opened again: a container that starts has none yet. Longer and longer while nothing comes
+/// of it, up to the second: one that ends again and again is not asked about all the time.
+const REOPEN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
 
 /// Where in a pod's log a reader is.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Place {
     /// The time of the last line read.
     at: Option<Timestamp>,
@@ -84,7 +87,7 @@ async fn past(logs: &Logs, pods: Vec<String>, sender: &mpsc::Sender<LogLine>) ->
 async fn new(logs: &Logs, mut places: HashMap<String, Place>, sender: &mpsc::Sender<LogLine>) {
     let mut readers = JoinSet::new();
     let mut open: HashSet<String> = HashSet::new();
-    let config = watcher::Config::default().labels(&logs.selector()).timeout(55);
+    let config = watcher::Config::default().labels(&logs.selector()).timeout(WATCH_SECONDS);
     let mut pods = pin!(watcher::watcher(logs.metadata.clone(), config));
     loop {
         tokio::select! {
@@ -99,7 +102,7 @@ async fn new(logs: &Logs, mut places: HashMap<String, Place>, sender: &mpsc::Sen
                 Some(Ok(Event::Delete(_) | Event::Init | Event::InitDone)) => {}
                 Some(Err(error)) => {
                     tracing::debug!(function = %logs.name, %error, "The pods of a function cannot be followed");
-                    tokio::time::sleep(REOPEN).await;
+                    tokio::time::sleep(REOPEN.0).await;
                 }
                 None => return,
             },
@@ -110,7 +113,9 @@ async fn new(logs: &Logs, mut places: HashMap<String, Place>, sender: &mpsc::Sen
 
 /// Sends the new lines of one pod until it is gone.
 async fn read(logs: Logs, pod: String, mut place: Place, sender: mpsc::Sender<LogLine>) {
+    let mut wait = REOPEN.0;
     loop {
+        let (before, opened) = (place, Instant::now());
         let since = place.at.max(logs.since);
         let wish = Wish { follow: true, since, tail: None };
         // Of a pod that was there, what is older has been sent; one that is new is read from its beginning.
@@ -130,7 +135,12 @@ async fn read(logs: Logs, pod: String, mut place: Place, sender: mpsc::Sender<Lo
             }
             Err(error) => tracing::debug!(function = %logs.name, pod, error, "A pod's log cannot be followed"),
         }
-        tokio::time::sleep(REOPEN).await;
+        // A connection that was quiet for long is no container that does not run.
+        if place != before || opened.elapsed() > REOPEN.1 {
+            wait = REOPEN.0;
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(REOPEN.1);
         // While the API server is away nobody knows: the pod may be there still.
         if let Ok(None) = logs.pods.get_metadata_opt(&pod).await {
             return;

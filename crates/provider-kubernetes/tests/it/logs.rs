@@ -3,6 +3,7 @@
 use crate::bench::{Bench, NAMESPACE};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use http::Method;
 use provider::{LogQuery, Provider};
 use serde_json::json;
 use std::time::Duration;
@@ -88,4 +89,30 @@ async fn a_connection_that_breaks_loses_and_repeats_no_line() {
     write(&bench, "order-a", 7, "line 7 too");
     write(&bench, "order-a", 8, "line 8");
     assert_eq!((next(&mut lines).await, next(&mut lines).await), ("line 7 too".to_owned(), "line 8".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_of_which_nothing_comes_is_asked_for_less_and_less_until_a_line_comes() {
+    let (bench, name) = talking().await;
+    let one = LogQuery { follow: true, instance: Some("order-a".to_owned()), ..LogQuery::default() };
+    let mut lines = bench.provider.logs(&name, one).await.unwrap();
+    for second in [1, 4, 5] {
+        assert_eq!(next(&mut lines).await, format!("line {second}"));
+    }
+    let asked = || bench.api.requests().iter().filter(|request| request.ends_with("/pods/order-a/log")).count();
+    bench.api.refuse(Method::GET, "pods", 400, "the container is waiting to start");
+    bench.api.drop_watches(false);
+    let before = asked();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let refused = asked() - before;
+    assert!((5..=15).contains(&refused), "{refused} times in a minute");
+
+    bench.api.refuse_nothing();
+    write(&bench, "order-a", 7, "line 7");
+    assert_eq!(next(&mut lines).await, "line 7");
+    bench.api.refuse(Method::GET, "pods", 400, "the container is waiting to start");
+    bench.api.drop_watches(false);
+    let before = asked();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(asked() - before >= 2, "it begins anew after a line");
 }

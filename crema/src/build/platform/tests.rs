@@ -3,25 +3,24 @@ use std::collections::HashMap;
 use std::fs;
 use tempfile::TempDir;
 
-/// A folder that looks like Crema's source: two parts of the platform, and a function.
+/// A folder that looks like Crema's source: the platform, the package of a part, and a function.
 struct Source(TempDir);
 
 impl Source {
     fn new() -> Self {
         let source = Self(tempfile::tempdir().unwrap());
-        source.write("Cargo.toml", "[workspace]\nmembers = [\"gateway\", \"mqtt-broker\", \"f\"]\nresolver = \"3\"\n");
-        for name in ["gateway", "mqtt-broker", "f"] {
+        source.write("Cargo.toml", "[workspace]\nmembers = [\"platform\", \"gateway\", \"f\"]\nresolver = \"3\"\n");
+        for name in ["platform", "gateway", "f"] {
             let manifest = format!(
-                "[package]\nname = \"{name}\"\nversion = \"0.3.0\"\nedition = \"2024\"\nlicense = \"Apache-2.0\"\n"
+                "[package]\nname = \"{name}\"\nversion = \"0.3.0\"\nedition = \"2024\"\nlicense = \"Apache-2.0\"\n\
+                 description = \"What {name} is for.\"\n"
             );
             source.write(&format!("{name}/Cargo.toml"), &manifest);
             // Where a panic was is in the program.
-            let text = "fn main() { if std::env::args().count() > 3 { panic!(\"{}\", file!()) } println!(\"up\") }\n";
+            let text = "fn main() { if std::env::args().count() > 3 { panic!(\"{}\", file!()) }\n\
+                        print!(\"{}\", std::env::args().next().unwrap().rsplit('/').next().unwrap()) }\n";
             source.write(&format!("{name}/src/main.rs"), text);
         }
-        let features = "[features]\ndefault = [\"local\"]\nlocal = []\nkubernetes = []\n";
-        source.append("gateway/Cargo.toml", features);
-        source.append("gateway/src/main.rs", "#[cfg(feature = \"local\")]\ncompile_error!(\"not what a pod runs\");\n");
         let functions =
             "  f: {lang: rust, handler: ./f, image: a/f:1}\n  g: {lang: python3, handler: ./g, image: a/g:1}\n";
         source.write("stack.yml", &format!("provider: {{name: openfaas}}\nfunctions:\n{functions}"));
@@ -35,11 +34,6 @@ impl Source {
     fn write(&self, path: &str, text: &str) {
         fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
         fs::write(self.path(path), text).unwrap();
-    }
-
-    fn append(&self, path: &str, text: &str) {
-        let before = fs::read_to_string(self.path(path)).unwrap();
-        self.write(path, &(before + text));
     }
 
     fn store(&self) -> Store {
@@ -83,7 +77,7 @@ fn the_same_source_gives_the_same_bytes_again_and_in_another_folder() {
     assert!(one.archives() == first, "the second build differs");
     other.build(&usual()).unwrap();
     let names: Vec<_> = first.iter().map(|(name, _)| name.split('-').next().unwrap()).collect();
-    assert_eq!(names, ["f", "gateway", "images.lock", "mqtt"]);
+    assert_eq!(names, ["f", "images.lock", "platform"]);
     assert!(other.archives() == first, "the build in another folder differs");
 }
 
@@ -96,23 +90,31 @@ fn each_part_and_function_is_an_image_of_a_user_who_is_nobody() {
     assert_eq!((gateway.config.entrypoint[0].as_str(), gateway.config.user.as_str()), ("/gateway", "65532:65532"));
     let label = |name: &str| gateway.config.labels.get(&format!("org.opencontainers.image.{name}")).unwrap().clone();
     assert_eq!([label("title"), label("version"), label("licenses")], ["gateway", "0.3.0", "Apache-2.0"]);
+    assert_eq!(label("description"), "What gateway is for.");
     let root = store.unpack(&gateway).unwrap();
     assert!(fs::read_to_string(root.join("etc/passwd")).unwrap().contains(":65532:65532:"));
     assert!(fs::read_to_string(root.join("etc/ssl/certs/ca-certificates.crt")).unwrap().contains("BEGIN CERTIFICATE"));
     let said = std::process::Command::new(root.join("gateway")).output().unwrap();
-    assert_eq!(said.stdout, b"up\n");
+    assert_eq!(said.stdout, b"gateway");
 
     let broker = store.get(&"docker.io/crema/mqtt-broker:9.9.9".parse().unwrap()).unwrap();
-    assert!(!store.unpack(&broker).unwrap().join("etc/ssl").exists(), "it calls nobody but the gateway");
+    assert_eq!(broker.config.entrypoint, ["/mqtt-broker"]);
+    // Manifest and configuration of each image, a layer for all parts and one for the function.
+    assert_eq!(fs::read_dir(source.path("images/blobs/sha256")).unwrap().count(), 6 * 2 + 2);
     let function = store.get(&"docker.io/crema/f:9.9.9".parse().unwrap()).unwrap();
     assert_eq!(function.config.labels["com.crema.serves"], "unix-socket");
 
     let lock = fs::read_to_string(lock).unwrap();
     let platform = &gateway.platform;
     let architecture = platform.trim_start_matches("linux/");
-    let line = format!("docker.io/crema/gateway:9.9.9@{} {platform} gateway-9.9.9-{architecture}.tar", gateway.digest);
+    let line = format!("docker.io/crema/gateway:9.9.9@{} {platform} platform-9.9.9-{architecture}.tar", gateway.digest);
     assert!(lock.lines().any(|there| there == line), "{lock}");
-    assert_eq!(lock.lines().count(), 3);
+    assert_eq!(lock.lines().count(), 6);
+    let archives: Vec<_> = source.archives().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(
+        archives,
+        [format!("f-9.9.9-{architecture}.tar"), "images.lock".to_owned(), format!("platform-9.9.9-{architecture}.tar")]
+    );
 }
 
 #[test]

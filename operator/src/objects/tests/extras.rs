@@ -46,6 +46,7 @@ fn replicas_are_the_scaler_s_then_the_least_then_one() {
     assert_eq!(replicas(json!({"replicas": 5, "labels": {"com.openfaas.scale.min": "3"}})), 5);
     assert_eq!(replicas(json!({"labels": {"com.openfaas.scale.min": "0"}})), 1);
     assert_eq!(replicas(json!({"labels": {"com.openfaas.scale.min": "many"}})), 1);
+    assert_eq!(replicas(json!({"labels": {"com.openfaas.scale.min": "1000000"}})), 1000);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One box: functions are confined processes of this machine.
 
-use crate::backing::Backing;
+use super::backing::Backing;
 use daemon::part::Part;
 use daemon::{Clock, Env, StateDir};
 use provider_local::{Isolation, IsolationConfig, LocalProvider};
@@ -12,7 +12,7 @@ const ENV_ISOLATION_MIN: &str = "CREMA_ISOLATION_MIN";
 /// The most that is tried.
 const ENV_ISOLATION_MAX: &str = "CREMA_ISOLATION_MAX";
 
-pub(crate) async fn backing(env: &impl Env, state: &StateDir, clock: Arc<dyn Clock>) -> anyhow::Result<Backing> {
+pub(super) async fn backing(env: &impl Env, state: &StateDir, clock: Arc<dyn Clock>) -> anyhow::Result<Backing> {
     let images = image::Store::open(state.join("images"))?;
     let mut isolation = IsolationConfig::new(state.path());
     isolation.least = env.parse(ENV_ISOLATION_MIN, isolation.least)?;

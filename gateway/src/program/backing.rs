@@ -1,9 +1,9 @@
 //! Who runs functions, of those that were built in.
 
+use crate::Gateway;
 use anyhow::bail;
 use daemon::part::Part;
 use daemon::{Clock, Env, StateDir};
-use gateway::Gateway;
 use provider::Provider;
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ const ENV_PROVIDER: &str = "CREMA_PROVIDER";
 
 /// Which provider.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Kind {
+pub(super) enum Kind {
     /// This machine.
     #[cfg(feature = "local")]
     Local,
@@ -33,16 +33,16 @@ const KINDS: &[Kind] = &[
 ];
 
 /// A provider, and what it wants of the gateway.
-pub(crate) struct Backing {
-    pub(crate) provider: Arc<dyn Provider>,
+pub(super) struct Backing {
+    pub(super) provider: Arc<dyn Provider>,
     /// Whether it knows all functions by now.
-    pub(crate) listed: watch::Receiver<bool>,
+    pub(super) listed: watch::Receiver<bool>,
     /// Begins its work, once the gateway has its ports.
-    pub(crate) begin: Box<dyn FnOnce(&Gateway) -> Part + Send>,
+    pub(super) begin: Box<dyn FnOnce(&Gateway) -> Part + Send>,
 }
 
 impl Kind {
-    pub(crate) fn from_env(env: &impl Env) -> anyhow::Result<Self> {
+    pub(super) fn from_env(env: &impl Env) -> anyhow::Result<Self> {
         let wanted = env.get(ENV_PROVIDER);
         let mut kinds = KINDS.iter().copied();
         let found = match &wanted {
@@ -57,7 +57,7 @@ impl Kind {
     }
 
     /// Where functions reach the gateway, when not where clients do.
-    pub(crate) fn functions_listener(self) -> Option<SocketAddr> {
+    pub(super) fn functions_listener(self) -> Option<SocketAddr> {
         match self {
             #[cfg(feature = "local")]
             Self::Local => Some(SocketAddr::from(([127, 0, 0, 1], 0))),
@@ -67,7 +67,7 @@ impl Kind {
     }
 
     #[cfg_attr(not(feature = "local"), expect(unused_variables, reason = "a cluster keeps its own state and time"))]
-    pub(crate) async fn backing(
+    pub(super) async fn backing(
         self,
         env: &impl Env,
         state: &StateDir,
@@ -75,9 +75,9 @@ impl Kind {
     ) -> anyhow::Result<Backing> {
         match self {
             #[cfg(feature = "local")]
-            Self::Local => crate::local::backing(env, state, clock).await,
+            Self::Local => super::local::backing(env, state, clock).await,
             #[cfg(feature = "kubernetes")]
-            Self::Kubernetes => crate::kubernetes::backing(env).await,
+            Self::Kubernetes => super::kubernetes::backing(env).await,
         }
     }
 }

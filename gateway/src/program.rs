@@ -7,20 +7,17 @@ mod kubernetes;
 #[cfg(feature = "local")]
 mod local;
 
+use crate::{Config, Gateway, Parts, Readiness};
 use anyhow::{Context, bail};
 use backing::Kind;
 use daemon::part::{Part, first_end};
 use daemon::{Clock, Env, ProcessEnv, StateDir, Stop, SystemClock, program, stop};
-use gateway::{Config, Gateway, Parts, Readiness};
 use queue::Queue;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Where everything is kept.
 const ENV_STATE: &str = "CREMA_STATE";
@@ -30,7 +27,8 @@ const ENV_QUEUE: &str = "CREMA_QUEUE";
 /// of it.
 const ENV_STOP_DELAY: &str = "CREMA_STOP_DELAY";
 
-fn main() -> ExitCode {
+/// Runs it as its environment says, until it is told to stop.
+pub fn main() -> ExitCode {
     #[cfg(feature = "local")]
     if let Some(ended) = sandbox::helper::intercept() {
         return ended;

@@ -1,6 +1,6 @@
 //! A cluster, of which the gateway is a pod.
 
-use crate::backing::Backing;
+use super::backing::Backing;
 use daemon::part::Part;
 use daemon::{Env, Stop};
 use provider::Provider;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 /// How long to wait before it is asked again whether the cluster has been read.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-pub(crate) async fn backing(env: &impl Env) -> anyhow::Result<Backing> {
+pub(super) async fn backing(env: &impl Env) -> anyhow::Result<Backing> {
     let provider = KubernetesProvider::build(Config::from_env(env)?).await?;
     let (known, listed) = watch::channel(false);
     Ok(Backing {
