@@ -78,11 +78,17 @@ fn it_is_scaled_by_its_subresource_alone() {
         cluster.until::<Deployment>("order", |deployment| replicas(deployment) == Some(3)).await;
 
         // Fleet corrects a drift by replacing the whole object by what Git says, which is no number.
-        let mut whole = cluster.api::<Function>().get("order").await.unwrap();
-        whole.spec.replicas = None;
-        whole.metadata.labels = None;
-        whole.metadata.annotations = None;
-        cluster.api::<Function>().replace("order", &PostParams::default(), &whole).await.unwrap();
+        loop {
+            let mut whole = cluster.api::<Function>().get("order").await.unwrap();
+            whole.spec.replicas = None;
+            whole.metadata.labels = None;
+            whole.metadata.annotations = None;
+            match cluster.api::<Function>().replace("order", &PostParams::default(), &whole).await {
+                // A status was written in between.
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                replaced => break drop(replaced.unwrap()),
+            }
+        }
         cluster.until::<Function>("order", |function| function.spec.replicas == Some(3)).await;
         let deployment: Deployment = cluster.until("order", |_| true).await;
         assert_eq!(replicas(&deployment), Some(3));
