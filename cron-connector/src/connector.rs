@@ -3,7 +3,7 @@
 use crate::ticker::{Firing, Problem, Ticker};
 use daemon::health::{Figure, Report};
 use daemon::{Clock, Env, EnvError, Stop};
-use gateway_client::{FunctionList, GatewayClient, HeaderMap, HeaderValue};
+use gateway_client::{CallId, FunctionList, GatewayClient, HeaderMap, HeaderValue};
 use jiff::tz::TimeZone;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -196,6 +196,8 @@ impl Calls {
 /// Posts until the gateway has it on disk, the function is gone, or it is due again.
 async fn call(firing: Firing, client: GatewayClient, clock: Arc<dyn Clock>, counts: Arc<Counts>) {
     let Firing { function, at, until } = firing;
+    // One id for all posts: where only the 202 was lost, the function can tell that both are one call.
+    let id = CallId::new(clock.unix_millis());
     let over = async {
         match until {
             Some(until) => clock.sleep_until(until).await,
@@ -203,7 +205,7 @@ async fn call(firing: Firing, client: GatewayClient, clock: Arc<dyn Clock>, coun
         }
     };
     let accepted = tokio::select! {
-        accepted = post(&function, &client) => accepted,
+        accepted = post(&function, &id, &client) => accepted,
         () = over => {
             tracing::warn!(%function, %at, "A due call did not reach the gateway before the next one; it is dropped");
             false
@@ -214,12 +216,13 @@ async fn call(firing: Firing, client: GatewayClient, clock: Arc<dyn Clock>, coun
 }
 
 /// False when the gateway refuses for good.
-async fn post(function: &FunctionName, client: &GatewayClient) -> bool {
+async fn post(function: &FunctionName, id: &CallId, client: &GatewayClient) -> bool {
     let mut wait = FIRST_WAIT;
     loop {
         let headers = HeaderMap::from_iter([
             (header_name(header::TOPIC), HeaderValue::from_static(CRON_TOPIC)),
             (header_name(header::CONNECTOR), HeaderValue::from_static(CONNECTOR)),
+            (header_name(header::CALL_ID), id.header()),
         ]);
         match client.post_async(function, headers, Default::default()).await {
             Ok(call) => {

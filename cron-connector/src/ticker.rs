@@ -3,12 +3,15 @@
 //! Firings that were missed (the machine slept, the clock was set forwards, the process was away) are not made up for.
 //! When the clock is set back a little, nothing fires again for a moment it has fired for; set back by more than
 //! [`CORRECTION`], the time before was wrong and schedules begin anew.
+//!
+//! An interval counts from when its function was made, so that a machine that is switched off each night does not begin
+//! it anew each morning.
 
 use crate::{ScheduleError, Timetable};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
-use wire::function::FunctionStatus;
+use wire::function::{self, FunctionStatus};
 use wire::{CRON_TOPIC, FunctionName, annotation};
 
 /// How late a firing may be. Later ones were missed.
@@ -31,6 +34,8 @@ struct Entry {
     timetable: Timetable,
     problems: Vec<String>,
     base: Timestamp,
+    /// When the function was made, until the clock has shown it: one that has not is wrong.
+    made: Option<Timestamp>,
     next: Option<Timestamp>,
 }
 
@@ -74,7 +79,7 @@ impl Ticker {
                 Some(entry) if entry.schedule == schedule => entry,
                 _ => {
                     changed = true;
-                    Entry::new(&name, schedule, &self.zone, now)
+                    Entry::new(&name, schedule, made(function), &self.zone, now)
                 }
             };
             entries.insert(name, entry);
@@ -112,6 +117,7 @@ impl Ticker {
         self.now = now;
         let mut firings = Vec::new();
         for (function, entry) in &mut self.entries {
+            entry.count_from_made(now);
             let Some(at) = entry.next.filter(|next| *next <= now) else { continue };
             entry.next = entry.timetable.next(now, entry.base);
             let late = now.duration_since(at);
@@ -131,8 +137,8 @@ impl Ticker {
         }
         for entry in self.entries.values_mut() {
             if wrong {
-                entry.base = now;
-                entry.next = entry.timetable.next(now, now);
+                entry.base = entry.base.min(now);
+                entry.next = entry.timetable.next(now, entry.base);
             } else if entry.timetable.counts_from_base() {
                 // An interval is no moment on the clock: it goes on as if the clock had not moved.
                 entry.base = entry.base.checked_sub(back).unwrap_or(now);
@@ -146,15 +152,32 @@ impl Ticker {
 }
 
 impl Entry {
-    fn new(function: &FunctionName, schedule: &str, zone: &TimeZone, now: Timestamp) -> Self {
+    fn new(function: &FunctionName, schedule: &str, made: Option<Timestamp>, zone: &TimeZone, now: Timestamp) -> Self {
         let (timetable, errors) = Timetable::read(schedule, zone);
         let problems: Vec<String> = errors.iter().map(ScheduleError::to_string).collect();
         for problem in &problems {
             tracing::error!(%function, problem, "A function's schedule cannot be followed; change its annotation");
         }
         let next = timetable.next(now, now);
-        Self { schedule: schedule.to_owned(), timetable, problems, base: now, next }
+        let mut entry = Self { schedule: schedule.to_owned(), timetable, problems, base: now, made, next };
+        entry.count_from_made(now);
+        entry
     }
+
+    /// A machine without a clock of its own starts in the past and learns the time later.
+    fn count_from_made(&mut self, now: Timestamp) {
+        let Some(made) = self.made.take_if(|made| *made <= now) else { return };
+        self.base = made;
+        if self.timetable.counts_from_base() {
+            self.next = self.timetable.next(now, made);
+        }
+    }
+}
+
+/// When a function was made, where its provider knows.
+fn made(function: &FunctionStatus) -> Option<Timestamp> {
+    let text = Some(&function.created_at).filter(|text| **text != function::never())?;
+    text.parse().ok()
 }
 
 #[cfg(test)]
@@ -168,6 +191,10 @@ mod tests {
             annotations: [("topic".to_owned(), topic.to_owned()), ("schedule".to_owned(), schedule.to_owned())].into(),
             ..FunctionStatus::default()
         }
+    }
+
+    fn made_at(created_at: &str, schedule: &str) -> FunctionStatus {
+        FunctionStatus { created_at: created_at.to_owned(), ..function("f", "cron-function", schedule) }
     }
 
     fn at(text: &str) -> Timestamp {
@@ -251,6 +278,36 @@ mod tests {
         let due = ticker.due().unwrap();
         assert!(due > at("00:30:12") && due <= at("00:30:22"), "{due}");
         assert_eq!(ticker.tick(due).len(), 1);
+    }
+
+    #[test]
+    fn an_interval_counts_from_when_its_function_was_made() {
+        let daily = [made_at("2026-11-20T08:00:00Z", "@every 24h")];
+        // The machine is switched off each night.
+        let mut ticker = Ticker::new(TimeZone::UTC, at("07:00:00"));
+        ticker.follow(&daily, at("07:00:00"));
+        assert_eq!(fired(&mut ticker, "08:00:00"), ["2026-11-23T08:00:00Z"]);
+        for unknown in [function::never(), String::new(), "2026-11-24T00:00:00Z".to_owned()] {
+            let mut ticker = Ticker::new(TimeZone::UTC, at("07:00:00"));
+            ticker.follow(&[made_at(&unknown, "@every 2h")], at("07:00:00"));
+            assert_eq!(ticker.due(), Some(at("09:00:00")), "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn an_interval_counts_from_there_also_once_a_wrong_clock_is_set_right() {
+        let start = "1970-01-01T00:00:10Z".parse().unwrap();
+        let mut ticker = Ticker::new(TimeZone::UTC, start);
+        let both = "@every 24h; 0 12 * * *";
+        ticker.follow(&[made_at("2026-11-20T08:00:00Z", both)], start);
+        assert!(fired(&mut ticker, "07:00:00").is_empty());
+        assert_eq!(fired(&mut ticker, "08:00:00").len(), 1);
+        assert_eq!(fired(&mut ticker, "12:00:00").len(), 1);
+        let ahead = "2027-11-23T00:00:10Z".parse().unwrap();
+        let mut ticker = Ticker::new(TimeZone::UTC, ahead);
+        ticker.follow(&[made_at("2026-11-20T08:00:00Z", both)], ahead);
+        assert!(fired(&mut ticker, "07:00:00").is_empty());
+        assert_eq!(fired(&mut ticker, "08:00:00").len(), 1);
     }
 
     proptest! {

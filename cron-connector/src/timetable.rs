@@ -5,7 +5,7 @@
 //! `;`. Besides, croner's `L`, `W` and `#`. Where both days are restricted either is enough, as Unix has it.
 //!
 //! At a change of clocks a fixed time (no `*` in minute and hour) runs once: right after the gap in spring, at the first
-//! of the two moments in autumn. The crate `cron` is no choice: it counts weekdays from 1 = Sunday, wants seconds, and
+//! of the two moments in autumn; with a `*` there, a schedule goes by the clock. The crate `cron` is no choice: it counts weekdays from 1 = Sunday, wants seconds, and
 //! fires twice and out of order in autumn.
 
 use croner::Cron;
@@ -34,7 +34,7 @@ pub struct Timetable(Vec<Rule>);
 enum Rule {
     /// Moments on a calendar. Several patterns when there are several fixed times of day.
     Calendar { patterns: Vec<Cron>, zone: TimeZone },
-    /// Every so often since the schedule was added.
+    /// Every so often from a base.
     Every(SignedDuration),
 }
 
@@ -86,13 +86,13 @@ impl Timetable {
         }
     }
 
-    /// The first moment later than `after`; `base` is when the schedule was added, from which `@every` counts.
+    /// The first moment later than `after`; `@every` counts from `base`.
     #[must_use]
     pub fn next(&self, after: Timestamp, base: Timestamp) -> Option<Timestamp> {
         self.0.iter().filter_map(|rule| rule.next(after, base)).min()
     }
 
-    /// Whether part of it counts from when it was added.
+    /// Whether part of it counts from a base.
     #[must_use]
     pub fn counts_from_base(&self) -> bool {
         self.0.iter().any(|rule| matches!(rule, Rule::Every(_)))

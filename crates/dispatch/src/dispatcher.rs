@@ -1,9 +1,10 @@
 //! Posts an event to every function that wants it, and says when all of it is on disk.
 
 use crate::{Event, TopicMap};
+use daemon::{Clock, SystemClock};
 use futures_util::StreamExt;
 use futures_util::stream;
-use gateway_client::{ClientError, FunctionList, Functions, GatewayClient, HeaderMap, HeaderValue};
+use gateway_client::{CallId, ClientError, FunctionList, Functions, GatewayClient, HeaderMap, HeaderValue};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -189,7 +190,10 @@ impl Dispatcher {
         let begun = Instant::now();
         let headers = self.headers(event)?;
         let map = self.topic_map().ok_or(DispatchError::NotReady)?;
-        let mut pending: Vec<FunctionName> = map.matches(&event.topic).into_iter().cloned().collect();
+        let now = SystemClock.unix_millis();
+        // One id for all posts of a call: where only the 202 was lost, the function can tell that both are one.
+        let mut pending: Vec<(FunctionName, CallId)> =
+            map.matches(&event.topic).into_iter().map(|function| (function.clone(), CallId::new(now))).collect();
         drop(map);
         if pending.is_empty() {
             return Ok(0);
@@ -199,13 +203,13 @@ impl Dispatcher {
         loop {
             let mut failed = None;
             let mut again = Vec::new();
-            for (function, ended) in self.post_all(pending, &headers, event).await {
+            for (function, id, ended) in self.post_all(pending, &headers, event).await {
                 match ended {
                     Ok(()) => accepted += 1,
                     Err(Refusal::Gone) => tracing::debug!(%function, "The function is gone; the event passes it by"),
                     Err(Refusal::Permanent(reason)) => refused = refused.or(Some((function, reason))),
                     Err(Refusal::Temporary(reason)) => {
-                        again.push(function.clone());
+                        again.push((function.clone(), id));
                         failed = failed.or(Some((function, reason)));
                     }
                 }
@@ -231,14 +235,16 @@ impl Dispatcher {
 
     async fn post_all(
         &self,
-        functions: Vec<FunctionName>,
+        calls: Vec<(FunctionName, CallId)>,
         headers: &HeaderMap,
         event: &Event,
-    ) -> Vec<(FunctionName, Result<(), Refusal>)> {
-        stream::iter(functions)
-            .map(|function| async {
-                let ended = self.post(&function, headers.clone(), event).await;
-                (function, ended)
+    ) -> Vec<(FunctionName, CallId, Result<(), Refusal>)> {
+        stream::iter(calls)
+            .map(|(function, id)| async {
+                let mut headers = headers.clone();
+                headers.insert(header::CALL_ID, id.header());
+                let ended = self.post(&function, headers, event).await;
+                (function, id, ended)
             })
             .buffer_unordered(POSTS_AT_A_TIME)
             .collect()
@@ -261,6 +267,15 @@ impl Dispatcher {
     async fn really_gone(&self, function: &FunctionName, error: ClientError) -> Refusal {
         match self.0.client.functions(function.namespace()).await {
             Ok(functions) if functions.iter().all(|known| known.name != function.name()) => Refusal::Gone,
+            Err(no_namespace) if no_namespace.is_not_found() => self.namespace_gone(function, error).await,
+            _ => Refusal::Temporary(error),
+        }
+    }
+
+    /// A namespace that was deleted takes its functions along. Another 404 is that of a proxy without its gateway.
+    async fn namespace_gone(&self, function: &FunctionName, error: ClientError) -> Refusal {
+        match self.0.client.namespaces().await {
+            Ok(namespaces) if namespaces.iter().all(|known| known != function.namespace()) => Refusal::Gone,
             _ => Refusal::Temporary(error),
         }
     }

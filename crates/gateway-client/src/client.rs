@@ -23,9 +23,23 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub struct GatewayClient(Arc<Transport>);
 
-/// The id of an accepted asynchronous invocation.
+/// The id of an asynchronous invocation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CallId(String);
+
+impl CallId {
+    /// A new id, for a call that may be posted more than once: a UUID of version 7, as the gateway makes them.
+    #[must_use]
+    pub fn new(unix_millis: u64) -> Self {
+        Self(uuid::Builder::from_unix_timestamp_millis(unix_millis, &rand::random()).into_uuid().to_string())
+    }
+
+    /// The value of `X-Call-Id`; empty when the gateway said something odd.
+    #[must_use]
+    pub fn header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.0).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+}
 
 impl fmt::Display for CallId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,6 +7,9 @@ use wire::annotation;
 use wire::duration;
 use wire::function::TextMap;
 
+/// No wait between attempts is longer, whatever a policy says: what is due later is so by a clock that was wrong.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3_600);
+
 /// How one attempt ended.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Delivery {
@@ -141,10 +144,16 @@ impl RetryPolicy {
             return Decision::Dead;
         }
         let asked = delivery.retry_after.filter(|_| matches!(delivery.status, Some(429 | 503)));
-        Decision::Again(match asked {
-            Some(asked) => asked.clamp(self.min_wait, self.max_wait.max(self.min_wait)),
+        let wait = match asked {
+            Some(asked) => asked.clamp(self.min_wait, self.longest_wait()),
             None => self.wait(attempt, dice),
-        })
+        };
+        Decision::Again(wait.min(LONGEST_WAIT))
+    }
+
+    /// The longest wait that these settings lead to.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        self.max_wait.max(self.min_wait)
     }
 
     fn wait(&self, attempt: u32, dice: f64) -> Duration {
@@ -212,6 +221,13 @@ mod tests {
         assert_eq!(policy.decide(1, &asks(429, 1), 0.0), Decision::Again(Duration::from_secs(10)));
         assert_eq!(policy.decide(1, &asks(503, 99_999), 0.0), Decision::Again(Duration::from_secs(120)));
         assert_eq!(policy.decide(1, &asks(500, 30), 0.0), Decision::Again(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn no_wait_is_longer_than_a_day() {
+        let month = Duration::from_secs(30 * 24 * 3_600);
+        let policy = RetryPolicy { min_wait: month, max_wait: month, ..RetryPolicy::default() };
+        assert_eq!(policy.decide(1, &answer(500), 0.0), Decision::Again(LONGEST_WAIT));
     }
 
     #[test]

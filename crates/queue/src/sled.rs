@@ -6,7 +6,7 @@
 //! | key | value |
 //! | --- | --- |
 //! | `i` sequence | the [`Entry`] |
-//! | `r` sequence | the record, until the invocation has ended |
+//! | `r` sequence | the record, until the invocation is done or forgotten |
 //! | `w` function, due, sequence | waits |
 //! | `l` sequence | is leased |
 //! | `k` function and key, sequence | is pending and ordered |
@@ -20,7 +20,7 @@ mod group;
 use crate::record;
 use crate::sqlite::Durability;
 use crate::writer::{Answer, Ask, Engine, Writer};
-use crate::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Sequence};
+use crate::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Requeued, Sequence};
 use entry::{Entry, State, call, ended, item, leased, ordered, raw, waiting};
 use group::Group;
 use std::path::Path;
@@ -36,6 +36,8 @@ const RESERVED_KEY: &[u8] = b"mreserved";
 const RESERVE: u64 = 1 << 16;
 /// The most entries one [`Ask::Forget`] removes, so that pushes need not wait for long.
 const FORGET_AT_ONCE: usize = 2_000;
+/// The same of dead letters, which have bodies.
+const FORGET_DEAD_AT_ONCE: usize = 64;
 /// The directory in the queue's directory.
 const DIRECTORY: &str = "queue.sled";
 
@@ -107,29 +109,33 @@ impl Sled {
     fn push(&mut self, batch: &[Invocation]) -> Result<Vec<Sequence>, QueueError> {
         let mut sequences = Vec::with_capacity(batch.len());
         for invocation in batch {
-            if self.memory.next >= self.memory.reserved {
-                self.memory.reserved = self.memory.next + RESERVE;
-                self.group.set(RESERVED_KEY.to_vec(), self.memory.reserved.to_be_bytes().to_vec());
-            }
-            let sequence = self.memory.next;
-            self.memory.next += 1;
-            self.memory.counts.pending += 1;
-            let mut entry = Entry::new(invocation);
-            if let Some(lane) = entry.lane() {
-                if self.oldest(&lane)?.is_some() {
-                    entry.state = State::Behind;
-                }
-                self.group.add(ordered(&lane, sequence), Vec::new());
-            }
-            if entry.state == State::Waiting {
-                self.group.add(waiting(&entry.function, entry.due, sequence), Vec::new());
-            }
-            self.group.add(call(&entry.call_id, sequence), Vec::new());
-            self.group.add(item(sequence), entry.encode());
-            self.group.add(raw(sequence), record::encode(invocation));
-            sequences.push(sequence);
+            sequences.push(self.add(Entry::new(invocation), record::encode(invocation))?);
         }
         Ok(sequences)
+    }
+
+    /// Adds what waits for its first attempt.
+    fn add(&mut self, mut entry: Entry, record: Vec<u8>) -> Result<Sequence, QueueError> {
+        if self.memory.next >= self.memory.reserved {
+            self.memory.reserved = self.memory.next + RESERVE;
+            self.group.set(RESERVED_KEY.to_vec(), self.memory.reserved.to_be_bytes().to_vec());
+        }
+        let sequence = self.memory.next;
+        self.memory.next += 1;
+        self.memory.counts.pending += 1;
+        if let Some(lane) = entry.lane() {
+            if self.oldest(&lane)?.is_some() {
+                entry.state = State::Behind;
+            }
+            self.group.add(ordered(&lane, sequence), Vec::new());
+        }
+        if entry.state == State::Waiting {
+            self.group.add(waiting(&entry.function, entry.due, sequence), Vec::new());
+        }
+        self.group.add(call(&entry.call_id, sequence), Vec::new());
+        self.group.add(item(sequence), entry.encode());
+        self.group.add(raw(sequence), record);
+        Ok(sequence)
     }
 
     /// The oldest pending invocation of a function and key.
@@ -200,7 +206,9 @@ impl Sled {
         self.memory.counts.dead += u64::from(state == State::Dead);
         self.group.remove(waiting(&entry.function, entry.due, sequence));
         self.group.remove(leased(sequence));
-        self.group.remove(raw(sequence));
+        if state == State::Done {
+            self.group.remove(raw(sequence));
+        }
         let lane = entry.lane();
         entry.end(state, outcome, now);
         self.group.set(ended(state, now, sequence), Vec::new());
@@ -241,6 +249,29 @@ impl Sled {
         Ok(earliest)
     }
 
+    /// Looks at all there is: clocks are seldom set back.
+    fn bring_forward(&mut self, now: u64, longest: u64) -> Result<u64, QueueError> {
+        let mut brought = 0;
+        for key in self.group.scan(b"i", b"i", usize::MAX)? {
+            let sequence = entry::sequence(&key);
+            // A damaged one holds up no other.
+            let Some(Ok(mut entry)) = self.group.get(&key)?.map(|bytes| Entry::decode(&bytes)) else { continue };
+            let held_up = entry.accepted_at > now || entry.due > now.saturating_add(longest);
+            if !entry.state.is_pending() || entry.due <= now || !held_up {
+                continue;
+            }
+            let before = waiting(&entry.function, entry.due, sequence);
+            entry.due = now;
+            if entry.state == State::Waiting {
+                self.group.remove(before);
+                self.group.set(waiting(&entry.function, now, sequence), Vec::new());
+            }
+            self.group.set(key, entry.encode());
+            brought += 1;
+        }
+        Ok(brought)
+    }
+
     fn call(&self, call_id: &str) -> Result<Vec<CallStatus>, QueueError> {
         let prefix = entry::call_prefix(call_id);
         let newest = self.group.scan(&prefix, &prefix, usize::MAX)?.pop();
@@ -260,15 +291,46 @@ impl Sled {
         newest.filter_map(|entry| entry.transpose().map(|entry| entry.map(Entry::status))).collect()
     }
 
+    /// It becomes the newest, as if it had been pushed now: no order that others are in is changed.
+    fn requeue(&mut self, call_id: &str, now: u64) -> Result<Requeued, QueueError> {
+        let prefix = entry::call_prefix(call_id);
+        let mut found = Requeued::Unknown;
+        for key in self.group.scan(&prefix, &prefix, usize::MAX)?.into_iter().rev() {
+            let sequence = entry::sequence(&key);
+            let Some(entry) = self.entry(sequence)? else { continue };
+            if entry.state != State::Dead {
+                found = found.max(Requeued::NotDead);
+                continue;
+            }
+            let Some(record) = self.group.get(&raw(sequence))? else {
+                found = Requeued::NotKept;
+                continue;
+            };
+            self.group.remove(key);
+            self.group.remove(item(sequence));
+            self.group.remove(raw(sequence));
+            self.group.remove(ended(State::Dead, entry.finished_at.unwrap_or_default(), sequence));
+            self.memory.counts.dead = self.memory.counts.dead.saturating_sub(1);
+            self.add(entry.anew(now), record.to_vec())?;
+            return Ok(Requeued::Queued);
+        }
+        Ok(found)
+    }
+
     fn forget(&mut self, before: u64, dead_before: u64) -> Result<u64, QueueError> {
         let mut forgotten = 0;
-        for (state, before) in [(State::Done, before), (State::Dead, dead_before)] {
+        for (state, before, limit) in
+            [(State::Done, before, FORGET_AT_ONCE), (State::Dead, dead_before, FORGET_DEAD_AT_ONCE)]
+        {
             let prefix = entry::ended_prefix(state);
-            for key in self.group.scan(&prefix, &prefix, FORGET_AT_ONCE)? {
+            for key in self.group.scan(&prefix, &prefix, limit)? {
                 if entry::due(&key) >= before {
                     break;
                 }
                 let sequence = entry::sequence(&key);
+                if state == State::Dead {
+                    self.group.remove(raw(sequence));
+                }
                 if let Some(entry) = self.entry(sequence)? {
                     self.group.remove(call(&entry.call_id, sequence));
                 }
@@ -295,6 +357,7 @@ impl Engine for Sled {
             Ask::Push(batch) => self.push(batch).map(Answer::Pushed),
             Ask::Lease { limit, full, now } => self.lease(*limit, full, *now).map(Answer::Leased),
             Ask::NextDue => self.next_due().map(Answer::Due),
+            Ask::BringForward { now, longest } => self.bring_forward(*now, *longest).map(Answer::Forward),
             Ask::Finish { sequence, outcome, now } => {
                 self.end(*sequence, State::Done, outcome, *now).map(|()| Answer::Done)
             }
@@ -306,6 +369,7 @@ impl Engine for Sled {
             }
             Ask::Call(call_id) => self.call(call_id).map(Answer::Calls),
             Ask::DeadLetters(limit) => self.dead_letters(*limit).map(Answer::Calls),
+            Ask::Requeue { call_id, now } => self.requeue(call_id, *now).map(Answer::Requeued),
             Ask::Counts => Ok(Answer::Counts(self.memory.counts)),
             Ask::Forget { before, dead_before } => self.forget(*before, *dead_before).map(Answer::Forgotten),
             Ask::Close => Ok(Answer::Done),

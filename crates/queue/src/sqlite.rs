@@ -1,12 +1,13 @@
 //! The default store: SQLite in WAL mode with synchronous=FULL.
 //!
-//! A push is one row. Bodies go when an invocation has ended; what is left is its status, until it is forgotten.
+//! A push is one row. Its body goes when the invocation is done; what is left is its status, until it is forgotten. A
+//! dead letter is kept whole.
 
 mod status;
 
 use crate::record;
 use crate::writer::{Answer, Ask, Engine, Writer};
-use crate::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Sequence};
+use crate::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Requeued, Sequence};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, named_params, params};
 pub(crate) use status::rfc3339;
 use status::status;
@@ -22,6 +23,8 @@ const FILE: &str = "queue.sqlite";
 const VERSION: i32 = 1;
 /// The most rows one [`Ask::Forget`] deletes, so that pushes need not wait for long.
 const FORGET_AT_ONCE: u32 = 2_000;
+/// The same of dead letters, which have bodies.
+const FORGET_DEAD_AT_ONCE: u32 = 64;
 /// The most pages one [`Ask::Forget`] gives back, and the least that are kept.
 const GIVE_BACK_AT_ONCE: u32 = 2_048;
 
@@ -241,7 +244,8 @@ impl Sqlite {
         let ordered: Option<(String, Option<String>)> = self
             .0
             .prepare_cached(
-                "UPDATE invocation SET state = ?2, finished_at = ?3, status = ?4, reason = ?5, record = NULL
+                "UPDATE invocation SET state = ?2, finished_at = ?3, status = ?4, reason = ?5,
+                     record = CASE ?2 WHEN 3 THEN record END
                  WHERE sequence = ?1 AND state IN (0, 1, 4) RETURNING function, key",
             )
             .and_then(|mut update| {
@@ -289,6 +293,49 @@ impl Sqlite {
             .collect()
     }
 
+    /// It becomes the newest, as if it had been pushed now: no order that others are in is changed.
+    fn requeue(&self, call_id: &str, now: u64) -> Result<Requeued, QueueError> {
+        let mut found = Requeued::Unknown;
+        for (sequence, state, kept, function, key) in self.of_call(call_id).map_err(store_error)? {
+            found = found.max(match (state, kept) {
+                (DEAD, true) => Requeued::Queued,
+                (DEAD, false) => Requeued::NotKept,
+                _ => Requeued::NotDead,
+            });
+            if found == Requeued::Queued {
+                let state = match key {
+                    Some(key) if self.has_older(&function, &key)? => BEHIND,
+                    _ => WAITING,
+                };
+                self.begin_anew(sequence, state, now).map_err(store_error)?;
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Number, state, whether it is whole, function and key of the invocations of a call id, the newest first.
+    #[expect(clippy::type_complexity, reason = "a row, for one reader")]
+    fn of_call(&self, call_id: &str) -> rusqlite::Result<Vec<(i64, u8, bool, String, Option<String>)>> {
+        self.0
+            .prepare_cached(
+                "SELECT sequence, state, record IS NOT NULL, function, key FROM invocation
+                 WHERE call_id = ?1 ORDER BY sequence DESC",
+            )?
+            .query_map([call_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?
+            .collect()
+    }
+
+    fn begin_anew(&self, sequence: i64, state: u8, now: u64) -> rusqlite::Result<usize> {
+        self.0
+            .prepare_cached(
+                "INSERT INTO invocation (state, due, function, key, call_id, accepted_at, record)
+                 SELECT ?2, ?3, function, key, call_id, accepted_at, record FROM invocation WHERE sequence = ?1",
+            )?
+            .execute(params![sequence, state, number(now)])?;
+        self.0.prepare_cached("DELETE FROM invocation WHERE sequence = ?1")?.execute([sequence])
+    }
+
     fn counts(&self) -> rusqlite::Result<Counts> {
         let count = |filter: &str| -> rusqlite::Result<u64> {
             let select = format!("SELECT count(*) FROM invocation WHERE {filter}");
@@ -313,9 +360,21 @@ impl Sqlite {
         Ok(earliest)
     }
 
+    /// Looks at all that is pending: clocks are seldom set back.
+    fn bring_forward(&self, now: u64, longest: u64) -> rusqlite::Result<u64> {
+        let brought = self
+            .0
+            .prepare_cached(
+                "UPDATE invocation SET due = ?1
+                 WHERE state IN (0, 1, 4) AND due > ?1 AND (accepted_at > ?1 OR due > ?2)",
+            )?
+            .execute(params![number(now), number(now.saturating_add(longest))])?;
+        Ok(brought as u64)
+    }
+
     fn forget(&self, before: u64, dead_before: u64) -> rusqlite::Result<u64> {
         let mut forgotten = 0;
-        for (state, before) in [(DONE, before), (DEAD, dead_before)] {
+        for (state, before, limit) in [(DONE, before, FORGET_AT_ONCE), (DEAD, dead_before, FORGET_DEAD_AT_ONCE)] {
             forgotten += self
                 .0
                 .prepare_cached(
@@ -323,7 +382,7 @@ impl Sqlite {
                          SELECT sequence FROM invocation WHERE state = ?1 AND state IN (2, 3) AND finished_at < ?2
                          LIMIT ?3)",
                 )?
-                .execute(params![state, number(before), FORGET_AT_ONCE])?;
+                .execute(params![state, number(before), limit])?;
         }
         self.give_back()?;
         Ok(forgotten as u64)
@@ -353,6 +412,9 @@ impl Engine for Sqlite {
             Ask::Push(batch) => self.push(batch).map(Answer::Pushed),
             Ask::Lease { limit, full, now } => self.lease(*limit, full, *now).map(Answer::Leased),
             Ask::NextDue => self.next_due().map(Answer::Due).map_err(store_error),
+            Ask::BringForward { now, longest } => {
+                self.bring_forward(*now, *longest).map(Answer::Forward).map_err(store_error)
+            }
             Ask::Finish { sequence, outcome, now } => self.end(*sequence, DONE, outcome, *now),
             Ask::Bury { sequence, outcome, now } => self.end(*sequence, DEAD, outcome, *now),
             Ask::Retry { sequence, outcome, not_before } => {
@@ -370,6 +432,7 @@ impl Engine for Sqlite {
                 )
                 .map(Answer::Calls)
                 .map_err(store_error),
+            Ask::Requeue { call_id, now } => self.requeue(call_id, *now).map(Answer::Requeued),
             Ask::Counts => self.counts().map(Answer::Counts).map_err(store_error),
             Ask::Forget { before, dead_before } => {
                 self.forget(*before, *dead_before).map(Answer::Forgotten).map_err(store_error)

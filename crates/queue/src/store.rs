@@ -2,6 +2,7 @@
 
 use crate::Invocation;
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use wire::FunctionName;
 use wire::call::CallStatus;
 
@@ -35,6 +36,19 @@ pub struct Counts {
     pub pending: u64,
     /// Given up.
     pub dead: u64,
+}
+
+/// What became of a dead letter that was to begin anew. Of several of one call id the greatest tells.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Requeued {
+    /// There is no such call.
+    Unknown,
+    /// The call waits, is under way or is done.
+    NotDead,
+    /// It is dead, and a version that kept no bodies gave it up.
+    NotKept,
+    /// It waits for its first attempt again.
+    Queued,
 }
 
 /// Why the store did not do what it was asked.
@@ -75,10 +89,14 @@ pub trait Queue: Send + Sync + 'static {
     /// The invocation ended: remembers its status for [`call`](Queue::call) and frees the rest.
     async fn finish(&self, sequence: Sequence, outcome: Outcome, now: u64) -> Result<(), QueueError>;
 
+    /// The clock was set back to `now`: brings forward to it what an hour that never was holds up. That is what says it
+    /// was accepted later than `now`, and what is due later than `longest` from `now`. Returns how many.
+    async fn bring_forward(&self, now: u64, longest: u64) -> Result<u64, QueueError>;
+
     /// The invocation goes back and is due again at `not_before`.
     async fn retry(&self, sequence: Sequence, outcome: Outcome, not_before: u64) -> Result<(), QueueError>;
 
-    /// The invocation is given up and kept as a dead letter.
+    /// The invocation is given up and kept as a dead letter, with all that a delivery needs.
     async fn bury(&self, sequence: Sequence, outcome: Outcome, now: u64) -> Result<(), QueueError>;
 
     /// The newest invocation of this call id.
@@ -86,6 +104,10 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Dead letters, newest first.
     async fn dead_letters(&self, limit: usize) -> Result<Vec<CallStatus>, QueueError>;
+
+    /// The newest dead letter of this call id that is whole begins anew: due at `now`, no attempt made, in its key's
+    /// order behind all others.
+    async fn requeue(&self, call_id: &str, now: u64) -> Result<Requeued, QueueError>;
 
     /// How many there are.
     async fn counts(&self) -> Result<Counts, QueueError>;

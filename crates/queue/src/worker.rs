@@ -1,6 +1,6 @@
 //! Takes from the queue and delivers: at most so many at a time, functions sharing fairly, retries by their rules.
 
-use crate::retry::{Decision, Delivery, RetryPolicy};
+use crate::retry::{Decision, Delivery, LONGEST_WAIT, RetryPolicy};
 use crate::{Lease, Queue, QueueError};
 use daemon::{Clock, Env, EnvError, Stop};
 use futures_util::StreamExt;
@@ -106,9 +106,11 @@ impl<D: Deliver> Worker<D> {
         let mut busy: HashMap<FunctionName, usize> = HashMap::new();
         let mut failing = false;
         let mut housekeeping = tokio::time::interval(LOOK_AGAIN);
+        let mut before = None;
         loop {
-            let room = self.config.max_inflight.saturating_sub(calls.len());
             let looked = self.clock.unix_millis();
+            meanwhile(self.mind_the_clock(&mut before, looked), &mut calls, &mut busy).await;
+            let room = self.config.max_inflight.saturating_sub(calls.len());
             let (limit, full) = share(room, &busy);
             let lease = async { if limit == 0 { Ok(Vec::new()) } else { self.queue.lease(limit, full, looked).await } };
             let (leased, freed) = meanwhile(lease, &mut calls, &mut busy).await;
@@ -138,13 +140,38 @@ impl<D: Deliver> Worker<D> {
             match woken {
                 Woken::Ended(function) => ended(&mut busy, &function),
                 Woken::Look => {}
-                Woken::Forget => drop(meanwhile(self.forget(), &mut calls, &mut busy).await),
+                Woken::Forget => {
+                    // Each round is short, so that pushes, deliveries and a stop come in between.
+                    if meanwhile(self.forget(), &mut calls, &mut busy).await.0 {
+                        housekeeping.reset_immediately();
+                    }
+                }
                 Woken::Stopped => break,
             }
         }
         let rest = async { while calls.next().await.is_some() {} };
         if tokio::time::timeout(self.config.drain, rest).await.is_err() {
             tracing::warn!(calls = calls.len(), "calls were cut off; they are made again after the next start");
+        }
+    }
+
+    /// At the start, and when the clock shows less than at the look `before`: no invocation waits for an hour that never
+    /// was. A step back between two looks that is shorter than what lies between them holds nothing up for longer.
+    async fn mind_the_clock(&self, before: &mut Option<u64>, now: u64) {
+        let longest = match *before {
+            // Who waits was told so by another process, maybe with other settings.
+            None => LONGEST_WAIT,
+            Some(before) if now < before => self.config.policy.longest_wait(),
+            Some(_) => {
+                *before = Some(now);
+                return;
+            }
+        };
+        // What failed is tried at the next look.
+        let Ok(brought) = self.queue.bring_forward(now, millis(longest)).await else { return };
+        *before = Some(now);
+        if brought > 0 {
+            tracing::warn!(calls = brought, "The clock was set back; calls that waited for a later hour are due now");
         }
     }
 
@@ -205,8 +232,7 @@ impl<D: Deliver> Worker<D> {
                 Decision::Done => self.queue.finish(lease.sequence, outcome, now).await,
                 Decision::Dead => self.queue.bury(lease.sequence, outcome, now).await,
                 Decision::Again(wait) => {
-                    let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                    self.queue.retry(lease.sequence, outcome, now.saturating_add(wait)).await
+                    self.queue.retry(lease.sequence, outcome, now.saturating_add(millis(wait))).await
                 }
             };
             match written {
@@ -219,12 +245,12 @@ impl<D: Deliver> Worker<D> {
         }
     }
 
-    async fn forget(&self) {
+    /// One round of forgetting; tells whether there may be more.
+    async fn forget(&self) -> bool {
         let now = self.clock.unix_millis();
-        let ago = |age: Duration| now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let ago = |age: Duration| now.saturating_sub(millis(age));
         let (done, dead) = (ago(self.config.keep_done), ago(self.config.keep_dead));
-        // Each round is short, so that pushes come in between.
-        while let Ok(1..) = self.queue.forget(done, dead).await {}
+        matches!(self.queue.forget(done, dead).await, Ok(1..))
     }
 
     fn say_failing(&self, failing: &mut bool, error: &QueueError) {
@@ -266,6 +292,10 @@ async fn meanwhile<T>(
             }
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn ended(busy: &mut HashMap<FunctionName, usize>, function: &FunctionName) {

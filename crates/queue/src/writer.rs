@@ -1,7 +1,7 @@
 //! The one thread that writes: it takes what has come in since it last looked, does all of it, makes it durable once,
 //! and answers everyone. Under load many pushes share one sync.
 
-use crate::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Sequence};
+use crate::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Requeued, Sequence};
 use async_trait::async_trait;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,11 +22,13 @@ pub(crate) enum Ask {
     Push(Vec<Invocation>),
     Lease { limit: usize, full: Vec<FunctionName>, now: u64 },
     NextDue,
+    BringForward { now: u64, longest: u64 },
     Finish { sequence: Sequence, outcome: Outcome, now: u64 },
     Retry { sequence: Sequence, outcome: Outcome, not_before: u64 },
     Bury { sequence: Sequence, outcome: Outcome, now: u64 },
     Call(String),
     DeadLetters(usize),
+    Requeue { call_id: String, now: u64 },
     Counts,
     Forget { before: u64, dead_before: u64 },
     Close,
@@ -42,6 +44,8 @@ pub(crate) enum Answer {
     Calls(Vec<CallStatus>),
     Counts(Counts),
     Forgotten(u64),
+    Forward(u64),
+    Requeued(Requeued),
 }
 
 /// A store that one thread drives.
@@ -113,7 +117,8 @@ fn run(mut engine: impl Engine, inbox: &Receiver<(Ask, Reply)>, pushed: &Notify)
         };
         patience = (begun.elapsed() / 4).min(MOST_PATIENCE);
         let wake = group.iter().zip(&answers).any(|((ask, _), answer)| {
-            answer.is_ok() && matches!(ask, Ask::Push(_) | Ask::Retry { .. } | Ask::Finish { .. } | Ask::Bury { .. })
+            let frees = matches!(ask, Ask::Push(_) | Ask::Retry { .. } | Ask::Finish { .. } | Ask::Bury { .. });
+            answer.is_ok() && frees || matches!(answer, Ok(Answer::Forward(1..) | Answer::Requeued(Requeued::Queued)))
         });
         let closing = group.iter().any(|(ask, _)| matches!(ask, Ask::Close));
         for ((_, reply), answer) in group.into_iter().zip(answers) {
@@ -198,6 +203,13 @@ impl Queue for Writer {
         self.pushed.notified().await;
     }
 
+    async fn bring_forward(&self, now: u64, longest: u64) -> Result<u64, QueueError> {
+        match self.ask(Ask::BringForward { now, longest }).await? {
+            Answer::Forward(count) => Ok(count),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn finish(&self, sequence: Sequence, outcome: Outcome, now: u64) -> Result<(), QueueError> {
         self.done(Ask::Finish { sequence, outcome, now }).await
     }
@@ -220,6 +232,13 @@ impl Queue for Writer {
     async fn dead_letters(&self, limit: usize) -> Result<Vec<CallStatus>, QueueError> {
         match self.ask(Ask::DeadLetters(limit)).await? {
             Answer::Calls(calls) => Ok(calls),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn requeue(&self, call_id: &str, now: u64) -> Result<Requeued, QueueError> {
+        match self.ask(Ask::Requeue { call_id: call_id.to_owned(), now }).await? {
+            Answer::Requeued(requeued) => Ok(requeued),
             other => Err(unexpected(&other)),
         }
     }

@@ -209,6 +209,47 @@ fn in_autumn_a_fixed_time_runs_once_and_an_interval_goes_on_in_order() {
     );
 }
 
+#[test]
+fn a_star_in_minute_or_hour_goes_by_the_clock_leaving_out_the_gap_and_repeating_the_hour() {
+    const SPRING: &str = "2026-03-28T23:00:00Z";
+    const AUTUMN: &str = "2026-10-24T22:00:00Z";
+    for (schedule, start, expected) in [
+        (
+            "30 */2 * * *",
+            SPRING,
+            ["Sun 29.03. 00:30:00 +0100", "Sun 29.03. 04:30:00 +0200", "Sun 29.03. 06:30:00 +0200"],
+        ),
+        (
+            "30 */2 * * *",
+            AUTUMN,
+            ["Sun 25.10. 00:30:00 +0200", "Sun 25.10. 02:30:00 +0200", "Sun 25.10. 02:30:00 +0100"],
+        ),
+        (
+            "*/30 2 * * *",
+            SPRING,
+            ["Mon 30.03. 02:00:00 +0200", "Mon 30.03. 02:30:00 +0200", "Tue 31.03. 02:00:00 +0200"],
+        ),
+        (
+            "*/30 2 * * *",
+            AUTUMN,
+            ["Sun 25.10. 02:00:00 +0200", "Sun 25.10. 02:30:00 +0200", "Sun 25.10. 02:00:00 +0100"],
+        ),
+        // Without a star these are fixed times.
+        (
+            "30 0/2 * * *",
+            SPRING,
+            ["Sun 29.03. 00:30:00 +0100", "Sun 29.03. 03:00:00 +0200", "Sun 29.03. 04:30:00 +0200"],
+        ),
+        (
+            "30 0-23/2 * * *",
+            AUTUMN,
+            ["Sun 25.10. 00:30:00 +0200", "Sun 25.10. 02:30:00 +0200", "Sun 25.10. 04:30:00 +0100"],
+        ),
+    ] {
+        assert_eq!(moments(schedule, "Europe/Berlin", start, 3), expected, "{schedule}");
+    }
+}
+
 fn field() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("*".to_owned()),

@@ -64,7 +64,8 @@ async fn a_due_function_is_called_without_a_body() {
     assert_eq!(posted[0].headers["x-connector"], "crema/cron-connector");
     assert!(posted[0].body.is_empty() && !posted[0].headers.contains_key("content-type"));
     connector.set("00:02:00");
-    gateway.accepted(2).await;
+    let posted = gateway.accepted(2).await;
+    assert_ne!(posted[0].headers["x-call-id"], posted[1].headers["x-call-id"], "another call");
     connector.stop().await;
 }
 
@@ -81,8 +82,10 @@ async fn a_call_is_posted_until_the_gateway_takes_it() {
     gateway.restart().await;
     gateway.accepted(1).await;
     connector.stop().await;
-    let accepted = gateway.posted().iter().filter(|post| post.status == 202).count();
-    assert_eq!(accepted, 1);
+    let posted = gateway.posted();
+    assert_eq!(posted.iter().filter(|post| post.status == 202).count(), 1);
+    let ids: Vec<_> = posted.iter().map(|post| &post.headers["x-call-id"]).collect();
+    assert!(ids.len() > 1 && ids.iter().all(|id| *id == ids[0]), "every post has the same id: {ids:?}");
 }
 
 #[tokio::test]

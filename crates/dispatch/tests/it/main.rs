@@ -102,6 +102,46 @@ async fn a_function_that_vanished_is_no_error_but_a_missing_queue_is() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_vanished_holds_no_event_up() {
+    let gateway = FakeGateway::start().await;
+    gateway.set_namespaces(&["openfaas-fn", "shop"]);
+    gateway.deploy("a", "shop", &[("topic", "t")]);
+    let (dispatcher, stopper) = dispatcher(&gateway).await;
+    // The list is as it was: between two looks.
+    stopper.stop();
+    gateway.answer("a.shop", 404);
+    gateway.answer_system(404);
+    assert!(dispatcher.dispatch(&event("t")).await.unwrap_err().is_temporary(), "a proxy that lost its gateway");
+    gateway.answer_system(200);
+    gateway.set_namespaces(&["openfaas-fn"]);
+    assert_eq!(dispatcher.dispatch(&event("t")).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn every_post_of_a_call_has_the_same_id_and_every_call_its_own() {
+    let gateway = FakeGateway::start().await;
+    gateway.deploy("a", "openfaas-fn", &[("topic", "t")]);
+    gateway.deploy("b", "openfaas-fn", &[("topic", "t")]);
+    gateway.answer("b.openfaas-fn", 503);
+    let (dispatcher, _stopper) = dispatcher(&gateway).await;
+    let done = tokio::spawn(async move {
+        dispatcher.dispatch_within(&event("t"), Duration::from_secs(60)).await.unwrap();
+        dispatcher.dispatch(&event("t")).await.unwrap();
+    });
+    gateway.arrived(3).await;
+    gateway.answer("b.openfaas-fn", 202);
+    done.await.unwrap();
+    let ids = |path: &str, status: u16| -> Vec<String> {
+        let posted = gateway.posted().into_iter().filter(|post| post.path.contains(path) && post.status == status);
+        posted.map(|post| post.headers["x-call-id"].to_str().unwrap().to_owned()).collect()
+    };
+    let (refused, accepted) = (ids("/b.", 503), ids("/b.", 202));
+    assert!(refused.iter().all(|id| *id == accepted[0]), "{refused:?} {accepted:?}");
+    let other = ids("/a.", 202);
+    assert!(accepted[0] != accepted[1] && accepted[0] != other[0] && !accepted[0].is_empty(), "{accepted:?} {other:?}");
+}
+
+#[tokio::test]
 async fn what_is_refused_for_good_is_told_apart_and_keeps_no_one_else_from_it() {
     let gateway = FakeGateway::start().await;
     gateway.deploy("a", "openfaas-fn", &[("topic", "t")]);

@@ -68,6 +68,12 @@ impl Entry {
         self.reason.clone_from(&outcome.reason);
     }
 
+    /// As it was when it was accepted, but due at `now`.
+    pub(super) fn anew(self, now: u64) -> Self {
+        let (state, due) = (State::Waiting, now);
+        Self { state, due, attempts: 0, finished_at: None, status: None, reason: None, ..self }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         postcard::to_allocvec(self).expect("text and numbers always encode")
     }

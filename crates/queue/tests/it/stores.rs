@@ -4,6 +4,7 @@ use queue::sqlite::Durability;
 use queue::{Invocation, Queue, QueueError, Source, sled, sqlite};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Store {
@@ -21,6 +22,18 @@ impl Store {
             Self::Sqlite => sqlite::open_with(directory, Durability::Full),
             Self::Sled => sled::open_with(directory, Durability::Full),
         }
+    }
+}
+
+/// sled itself, in the directory of a closed store: its file may stay locked for a moment.
+pub(crate) fn raw_sled(directory: &Path) -> ::sled::Db {
+    let begun = Instant::now();
+    loop {
+        match ::sled::open(directory.join("queue.sled")) {
+            Ok(db) => return db,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(30), "not within 30 s: {error}"),
+        }
+        std::thread::yield_now();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every promise of [`queue::Queue`], asked of every store.
 
 use crate::stores::Store::{Sled, Sqlite};
-use crate::stores::{Store, invocation, keyed};
+use crate::stores::{Store, invocation, keyed, raw_sled};
 use proptest::prelude::*;
 use queue::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Source, TraceContext};
 use rstest::rstest;
@@ -11,27 +11,27 @@ use std::time::Duration;
 use tempfile::{TempDir, tempdir};
 use wire::call::CallState;
 
-const NOW: u64 = 2_000;
+pub(crate) const NOW: u64 = 2_000;
 
-fn fresh(store: Store) -> (TempDir, Arc<dyn Queue>) {
+pub(crate) fn fresh(store: Store) -> (TempDir, Arc<dyn Queue>) {
     let directory = tempdir().unwrap();
     let queue = store.open(directory.path());
     (directory, queue)
 }
 
-fn ids(leases: &[Lease]) -> Vec<&str> {
+pub(crate) fn ids(leases: &[Lease]) -> Vec<&str> {
     leases.iter().map(|lease| lease.invocation.call_id.as_str()).collect()
 }
 
-async fn lease(queue: &Arc<dyn Queue>, limit: usize) -> Vec<Lease> {
+pub(crate) async fn lease(queue: &Arc<dyn Queue>, limit: usize) -> Vec<Lease> {
     queue.lease(limit, Vec::new(), NOW).await.unwrap()
 }
 
-fn answered(status: u16) -> Outcome {
+pub(crate) fn answered(status: u16) -> Outcome {
     Outcome { status: Some(status), reason: None }
 }
 
-fn failed(reason: &str) -> Outcome {
+pub(crate) fn failed(reason: &str) -> Outcome {
     Outcome { status: None, reason: Some(reason.to_owned()) }
 }
 
@@ -206,30 +206,6 @@ async fn a_call_id_used_again_means_the_newest(#[case] store: Store) {
 #[case(Sqlite)]
 #[case(Sled)]
 #[tokio::test]
-async fn dead_letters_are_kept_newest_first_and_forgotten_in_time(#[case] store: Store) {
-    let (_directory, queue) = fresh(store);
-    queue.push((0..4).map(|n| invocation(&n.to_string(), "f")).collect()).await.unwrap();
-    let leases = lease(&queue, 4).await;
-    for (lease, at) in leases[..3].iter().zip([3_000, 4_000, 5_000]) {
-        queue.bury(lease.sequence, failed("no such function"), at).await.unwrap();
-    }
-    queue.finish(leases[3].sequence, answered(200), 3_000).await.unwrap();
-    assert_eq!(queue.counts().await.unwrap(), Counts { pending: 0, dead: 3 });
-    let dead = queue.dead_letters(2).await.unwrap();
-    assert_eq!(dead.iter().map(|call| call.call_id.as_str()).collect::<Vec<_>>(), ["2", "1"]);
-    assert_eq!((dead[0].state, dead[0].reason.as_deref()), (CallState::Dead, Some("no such function")));
-    assert_eq!(queue.forget(3_000, 3_000).await.unwrap(), 0, "those of that time are not older");
-    assert_eq!(queue.forget(3_001, 4_001).await.unwrap(), 3);
-    assert_eq!(queue.call("3").await.unwrap(), None);
-    assert_eq!(queue.counts().await.unwrap(), Counts { pending: 0, dead: 1 });
-    assert_eq!(queue.dead_letters(10).await.unwrap().len(), 1);
-    queue.close().await;
-}
-
-#[rstest]
-#[case(Sqlite)]
-#[case(Sled)]
-#[tokio::test]
 async fn sequences_are_not_used_again_after_all_is_forgotten(#[case] store: Store) {
     let (directory, queue) = fresh(store);
     let before = queue.push(vec![invocation("a", "f")]).await.unwrap();
@@ -373,7 +349,7 @@ async fn a_store_of_another_version_is_refused(#[case] store: Store) {
             rusqlite::Connection::open(file).unwrap().pragma_update(None, "user_version", 99).unwrap();
         }
         Sled => {
-            let db = sled::open(directory.path().join("queue.sled")).unwrap();
+            let db = raw_sled(directory.path());
             db.insert("mversion", "99").unwrap();
             db.flush().unwrap();
         }
@@ -408,6 +384,7 @@ enum Step {
     Finish,
     Retry,
     Bury,
+    Requeue(u8),
     Reopen,
 }
 
@@ -417,7 +394,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (1..4usize).prop_map(Step::Lease),
         3 => Just(Step::Finish),
         2 => Just(Step::Retry),
-        1 => Just(Step::Bury),
+        2 => Just(Step::Bury),
+        1 => (1..20u8).prop_map(Step::Requeue),
         1 => Just(Step::Reopen),
     ]
 }
@@ -448,6 +426,10 @@ async fn same_leases(steps: &[Step]) {
                 }
                 Step::Bury if !held.is_empty() => {
                     queue.bury(held.remove(0).sequence, failed("dead"), NOW).await.unwrap();
+                }
+                Step::Requeue(call_id) => {
+                    let requeued = queue.requeue(&call_id.to_string(), NOW).await.unwrap();
+                    log.push((format!("{requeued:?}"), 0));
                 }
                 Step::Reopen => {
                     queue.close().await;

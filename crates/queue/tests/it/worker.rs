@@ -7,7 +7,7 @@ use daemon::{Clock, TestClock};
 use jiff::Timestamp;
 use queue::retry::{Delivery, RetryPolicy};
 use queue::worker::{Config, Deliver, Worker};
-use queue::{Counts, Lease, Outcome, Queue, QueueError, Sequence};
+use queue::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Requeued, Sequence};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -303,79 +303,145 @@ async fn what_has_ended_is_forgotten_in_time() {
     stage.queue.close().await;
 }
 
-/// A queue whose disk is full as long as it is told so.
-struct Filling(Arc<dyn Queue>, AtomicBool);
+/// A queue whose disk is full, or that always has more to forget, as long as it is told so.
+struct Troubled {
+    queue: Arc<dyn Queue>,
+    full: AtomicBool,
+    endless: AtomicBool,
+}
 
-impl Filling {
+impl Troubled {
+    fn new(queue: &Arc<dyn Queue>) -> Arc<Self> {
+        Arc::new(Self { queue: Arc::clone(queue), full: AtomicBool::default(), endless: AtomicBool::default() })
+    }
+
     fn check(&self) -> Result<(), QueueError> {
-        if self.1.load(Ordering::SeqCst) { Err(QueueError::Full("no space".to_owned())) } else { Ok(()) }
+        if self.full.load(Ordering::SeqCst) { Err(QueueError::Full("no space".to_owned())) } else { Ok(()) }
     }
 }
 
 #[async_trait]
-impl Queue for Filling {
-    async fn push(&self, batch: Vec<queue::Invocation>) -> Result<Vec<Sequence>, QueueError> {
-        self.0.push(batch).await
+impl Queue for Troubled {
+    async fn push(&self, batch: Vec<Invocation>) -> Result<Vec<Sequence>, QueueError> {
+        self.queue.push(batch).await
     }
     async fn lease(&self, limit: usize, full: Vec<FunctionName>, now: u64) -> Result<Vec<Lease>, QueueError> {
         self.check()?;
-        self.0.lease(limit, full, now).await
+        self.queue.lease(limit, full, now).await
     }
     async fn next_due(&self) -> Result<Option<u64>, QueueError> {
-        self.0.next_due().await
+        self.queue.next_due().await
+    }
+    async fn bring_forward(&self, now: u64, longest: u64) -> Result<u64, QueueError> {
+        self.check()?;
+        self.queue.bring_forward(now, longest).await
     }
     async fn pushed(&self) {
-        self.0.pushed().await;
+        self.queue.pushed().await;
     }
     async fn finish(&self, sequence: Sequence, outcome: Outcome, now: u64) -> Result<(), QueueError> {
         self.check()?;
-        self.0.finish(sequence, outcome, now).await
+        self.queue.finish(sequence, outcome, now).await
     }
     async fn retry(&self, sequence: Sequence, outcome: Outcome, not_before: u64) -> Result<(), QueueError> {
-        self.0.retry(sequence, outcome, not_before).await
+        self.queue.retry(sequence, outcome, not_before).await
     }
     async fn bury(&self, sequence: Sequence, outcome: Outcome, now: u64) -> Result<(), QueueError> {
-        self.0.bury(sequence, outcome, now).await
+        self.queue.bury(sequence, outcome, now).await
     }
     async fn call(&self, call_id: &str) -> Result<Option<CallStatus>, QueueError> {
-        self.0.call(call_id).await
+        self.queue.call(call_id).await
     }
     async fn dead_letters(&self, limit: usize) -> Result<Vec<CallStatus>, QueueError> {
-        self.0.dead_letters(limit).await
+        self.queue.dead_letters(limit).await
+    }
+    async fn requeue(&self, call_id: &str, now: u64) -> Result<Requeued, QueueError> {
+        self.queue.requeue(call_id, now).await
     }
     async fn counts(&self) -> Result<Counts, QueueError> {
-        self.0.counts().await
+        self.queue.counts().await
     }
     async fn forget(&self, before: u64, dead_before: u64) -> Result<u64, QueueError> {
-        self.0.forget(before, dead_before).await
+        let forgotten = self.queue.forget(before, dead_before).await?;
+        Ok(forgotten + u64::from(self.endless.load(Ordering::SeqCst)))
     }
     async fn close(&self) {
-        self.0.close().await;
+        self.queue.close().await;
     }
 }
 
 #[tokio::test]
 async fn a_full_disk_stops_the_worker_only_while_it_is_full() {
     let mut stage = Stage::new();
-    let filling = Arc::new(Filling(Arc::clone(&stage.queue), AtomicBool::new(true)));
+    let filling = Troubled::new(&stage.queue);
+    filling.full.store(true, Ordering::SeqCst);
     stage.queue = filling.clone();
     stage.functions.slow("slow");
     stage
         .play(4, async |stage| {
             stage.push("a", "slow").await;
-            filling.1.store(false, Ordering::SeqCst);
+            filling.full.store(false, Ordering::SeqCst);
             stage.until("it runs", async |stage| stage.functions.running("slow") == 1).await;
             // It ends while nothing can be written.
-            filling.1.store(true, Ordering::SeqCst);
+            filling.full.store(true, Ordering::SeqCst);
             stage.functions.0.let_go.notify_one();
             stage.until("it has ended", async |stage| !stage.functions.0.ended.borrow().is_empty()).await;
             assert_eq!(stage.call("a").await.state, CallState::Running);
-            filling.1.store(false, Ordering::SeqCst);
+            filling.full.store(false, Ordering::SeqCst);
             stage.until_state("a", CallState::Done).await;
         })
         .await;
     assert_eq!(stage.functions.calls().len(), 1, "it is not delivered again");
     assert_eq!(stage.functions.0.ended.borrow().len(), 1);
     assert!(stage.clock.unix_millis() > 0);
+    stage.queue.close().await;
+}
+
+#[tokio::test]
+async fn what_there_is_to_forget_keeps_nobody_waiting() {
+    let mut stage = Stage::new();
+    let endless = Troubled::new(&stage.queue);
+    endless.endless.store(true, Ordering::SeqCst);
+    stage.queue = endless;
+    stage
+        .play(4, async |stage| {
+            stage.push("a", "f").await;
+            stage.until_state("a", CallState::Done).await;
+            stage.push("b", "f").await;
+            stage.until_state("b", CallState::Done).await;
+        })
+        .await;
+    stage.queue.close().await;
+}
+
+#[tokio::test]
+async fn a_clock_set_back_holds_up_no_call() {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+    let stage = Stage::new();
+    let right = stage.clock.now();
+    let accepted = async |stage: &Stage, call_id: &str, function: &str| {
+        let accepted_at = stage.clock.unix_millis();
+        stage.queue.push(vec![Invocation { accepted_at, ..invocation(call_id, function) }]).await.unwrap();
+    };
+    stage.functions.answer("down", status(503));
+    stage.clock.advance(YEAR);
+    // Set back while the platform was not running.
+    accepted(&stage, "before the start", "f").await;
+    stage.clock.set(right);
+    stage
+        .play(4, async |stage| {
+            stage.until_state("before the start", CallState::Done).await;
+            // And while it runs.
+            stage.clock.advance(YEAR);
+            accepted(stage, "tried", "down").await;
+            stage.until("an attempt", async |stage| stage.functions.calls().len() == 2).await;
+            stage.until_state("tried", CallState::Queued).await;
+            stage.functions.answer("down", status(200));
+            stage.clock.set(right);
+            accepted(stage, "after", "f").await;
+            stage.until_state("after", CallState::Done).await;
+            stage.until_state("tried", CallState::Done).await;
+        })
+        .await;
     stage.queue.close().await;
 }
