@@ -1,6 +1,7 @@
 //! `/async-function/NAME`: a call that is taken now and made later. 202 says that it is on disk.
 
 use crate::call::{self, CALL_ID, Start, TOKEN_LIMIT, Target};
+use crate::callback;
 use crate::client_body;
 use crate::function::{no_function, of_this_thread};
 use crate::invoker::Invoker;
@@ -108,7 +109,9 @@ fn callback_url(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(refuse("it is not one that can be posted to"));
     }
-    Ok(Some(text))
+    callback::destination(&url).map_err(|error| refuse(&error))?;
+    // As it was understood.
+    Ok(Some(url.into()))
 }
 
 fn source(headers: &HeaderMap) -> Source {
@@ -145,7 +148,16 @@ mod tests {
         let of = |url| callback_url(&headers("x-callback-url", url));
         assert_eq!(of("http://127.0.0.1:1/function/a?b").unwrap().as_deref(), Some("http://127.0.0.1:1/function/a?b"));
         assert_eq!(of("").unwrap(), None);
-        for bad in ["/function/a", "ftp://a/b", "http://", "mailto:a@b", "http://[", "x"] {
+        // What is kept is what can be posted to.
+        for (given, kept) in [
+            ("http://till/a b?c d", "http://till/a%20b?c%20d"),
+            (r"http:\\till\a", "http://till/a"),
+            ("HTTP://Till", "http://till/"),
+            ("http://me:a%3Ab@till/", "http://me:a%3Ab@till/"),
+        ] {
+            assert_eq!(of(given).unwrap().as_deref(), Some(kept));
+        }
+        for bad in ["/function/a", "ftp://a/b", "http://", "mailto:a@b", "http://[", "x", "http://a\"b/"] {
             assert!(matches!(of(bad), Err(Refusal::BadRequest(_))), "{bad}");
         }
     }

@@ -1,10 +1,13 @@
 //! The result of an asynchronous call, posted to the URL its caller gave. One attempt in bounded time, beside
 //! delivery; failures are logged.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use hyper::{Method, Request};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::http::uri::InvalidUri;
+use hyper::{Method, Request, Uri};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -102,13 +105,57 @@ impl Callbacks {
 }
 
 fn request(invocation: &Invocation, ended: Ended<'_>) -> Result<Request<Full<Bytes>>, String> {
-    let headers = headers(invocation, &ended);
+    let url = invocation.callback_url.as_deref().unwrap_or_default();
+    let (uri, authorization) = destination(&Url::parse(url).map_err(|error| error.to_string())?)?;
+    let mut headers = headers(invocation, &ended);
+    // The caller's own, rather than one that the function has answered with.
+    if let Some(authorization) = authorization {
+        headers.insert(AUTHORIZATION, authorization);
+    }
     let mut request = Request::new(Full::new(ended.body));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() =
-        invocation.callback_url.as_deref().unwrap_or_default().parse().map_err(|error| format!("{error}"))?;
+    *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// What is asked for to post to a URL, and the `Authorization` that its name and password make.
+pub(crate) fn destination(url: &Url) -> Result<(Uri, Option<HeaderValue>), String> {
+    let uri = bare(url.clone()).as_str().parse().map_err(|error: InvalidUri| error.to_string())?;
+    let (name, password) = (url.username(), url.password());
+    if name.is_empty() && password.is_none() {
+        return Ok((uri, None));
+    }
+    let both = [&*decoded(name), b":", &*decoded(password.unwrap_or_default())].concat();
+    let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(both)))
+        .expect("Base64 is letters, digits and signs of ASCII");
+    value.set_sensitive(true);
+    Ok((uri, Some(value)))
+}
+
+/// The URL without name and password.
+fn bare(mut url: Url) -> Url {
+    // Only URLs without a host refuse these, and have none.
+    url.set_username("").and_then(|()| url.set_password(None)).unwrap_or_default();
+    url
+}
+
+/// Text of a URL without its percent-encoding.
+fn decoded(text: &str) -> Vec<u8> {
+    let digit = |at: Option<&u8>| char::from(*at?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        match (first, digit(after.first()), digit(after.get(1))) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push(high << 4 | low);
+                rest = &after[2..];
+            }
+            _ => bytes.push(*first),
+        }
+    }
+    bytes
 }
 
 async fn exchange(client: &HttpClient, request: Request<Full<Bytes>>) -> Result<u16, String> {
@@ -128,11 +175,10 @@ async fn exchange(client: &HttpClient, request: Request<Full<Bytes>>) -> Result<
 
 /// A callback's URL as the log shows it: without name, password and query, which may be secret.
 fn shown(url: &str) -> String {
-    let Ok(mut url) = Url::parse(url) else { return "(no URL)".to_owned() };
+    let Ok(url) = Url::parse(url) else { return "(no URL)".to_owned() };
+    let mut url = bare(url);
     url.set_query(None);
     url.set_fragment(None);
-    // Only URLs without a host refuse these, and have none.
-    url.set_username("").and_then(|()| url.set_password(None)).unwrap_or_default();
     url.into()
 }
 
@@ -193,5 +239,24 @@ mod tests {
     fn the_log_shows_no_secret_of_a_callback() {
         assert_eq!(shown("https://user:secret@example.com:8443/a/b?token=secret#c"), "https://example.com:8443/a/b");
         assert_eq!(shown("secret"), "(no URL)");
+        let (uri, authorization) = destination(&Url::parse("https://user:secret@example.com/a").unwrap()).unwrap();
+        assert_eq!(format!("{uri} {authorization:?}"), "https://example.com/a Some(Sensitive)");
+    }
+
+    #[test]
+    fn name_and_password_of_a_url_are_sent_as_basic_authorization() {
+        for (url, said) in [
+            ("http://till/", None),
+            ("http://me@till/", Some("me:")),
+            ("http://:pass@till/", Some(":pass")),
+            ("http://m%C3%A9:a%3Ab%40%2f+%@till/", Some("mé:a:b@/+%")),
+        ] {
+            let (uri, authorization) = destination(&Url::parse(url).unwrap()).unwrap();
+            let said = said.map(|said| format!("Basic {}", STANDARD.encode(said)));
+            assert_eq!(
+                (uri.to_string().as_str(), authorization.as_ref().map(HeaderValue::as_bytes)),
+                ("http://till/", said.as_deref().map(str::as_bytes))
+            );
+        }
     }
 }

@@ -5,15 +5,17 @@ use crate::invoker::Invoker;
 use crate::routes::routes;
 use crate::state::State;
 use crate::upgrade::{self, Wire};
+use crate::watch::{self, Answer, Watch, Watched};
 use actix_codec::Framed;
-use actix_http::body::BoxBody;
-use actix_http::h1::{Codec, ExpectHandler};
-use actix_http::{HttpService, Request};
+use actix_http::error::DispatchError;
+use actix_http::h1::Codec;
+use actix_http::{HttpService, Protocol, Request, Response};
 use actix_service::{
-    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config,
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_factory, fn_service,
+    map_config,
 };
 use actix_web::HttpResponse;
-use actix_web::dev::{AppConfig, ServiceResponse};
+use actix_web::dev::AppConfig;
 use daemon::Stop;
 use std::convert::Infallible;
 use std::future::Future;
@@ -37,32 +39,17 @@ pub(crate) struct Http {
 impl Http {
     /// What serves connections of one thread. `leaving` is asked for once for each connection, when it begins: what it
     /// returns ends when the connection is to take no further request.
-    #[expect(clippy::type_complexity, reason = "what turns it into a service asks for each of these bounds")]
     pub(crate) fn service<T, F, L>(
         &self,
         leaving: F,
-    ) -> HttpService<
+    ) -> impl ServiceFactory<
         T,
-        impl ServiceFactory<
-            Request,
-            Config = (),
-            Response = ServiceResponse,
-            Error = HttpResponse,
-            InitError = (),
-            Future: 'static,
-            Service: Service<Request, Future: 'static>,
-        > + use<T, F, L>,
-        BoxBody,
-        ExpectHandler,
-        impl ServiceFactory<
-            (Request, Framed<T, Codec>),
-            Config = (),
-            Response = (),
-            Error = Infallible,
-            InitError = (),
-            Future: 'static,
-        > + use<T, F, L>,
-    >
+        Config = (),
+        Response = (),
+        Error = DispatchError,
+        InitError = (),
+        Service: Service<T, Response = (), Error = DispatchError, Future: 'static>,
+    > + use<T, F, L>
     where
         T: Wire,
         F: Fn() -> L + 'static,
@@ -81,8 +68,10 @@ impl Http {
             let (plain, invoker) = (plain.new_service(()), Rc::clone(&caller));
             async move {
                 let plain = Rc::new(plain.await?);
-                Ok::<_, ()>(fn_service(move |(request, framed): (Request, Framed<T, Codec>)| {
+                Ok::<_, ()>(fn_service(move |(request, framed): (Request, Framed<Watched<T>, Codec>)| {
                     let (plain, invoker) = (Rc::clone(&plain), Rc::clone(&invoker));
+                    framed.io_ref().watch.given_away();
+                    let framed = framed.into_map_io(|watched| watched.io);
                     async move {
                         upgrade::serve(&*plain, &invoker, scheme, request, framed).await;
                         Ok::<_, Infallible>(())
@@ -90,14 +79,33 @@ impl Http {
                 }))
             }
         });
-        HttpService::<T, _, BoxBody>::build()
+        let answering = apply_fn_factory(app(), |mut request: Request, routes| {
+            let watch = request.conn_data::<Rc<Watch>>().cloned();
+            if let Some(watch) = &watch {
+                watch.request(&mut request);
+            }
+            let answer = routes.call(request);
+            async move {
+                let answer = answer.await.map_or_else(|refused| refused, HttpResponse::from);
+                Ok(Response::from(answer).map_body(|_, body| Answer { body, watch }))
+            }
+        });
+        let http = HttpService::<Watched<T>, _, Answer>::build()
             .graceful_shutdown_signal(leaving)
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(read_timeout)
             .client_disconnect_timeout(DISCONNECT)
             .h1_allow_half_closed(false)
-            .tcp_nodelay(true)
+            .on_connect_ext(|watched: &Watched<T>, data| drop(data.insert(Rc::clone(&watched.watch))))
             .upgrade(upgrades)
-            .finish(app())
+            .finish(answering);
+        apply_fn_factory(http, move |io: T, http| {
+            let socket = io.socket();
+            socket.set_nodelay(true).unwrap_or_default();
+            let peer = socket.peer_addr().ok();
+            let watch = Watch::new(read_timeout, KEEP_ALIVE);
+            let watched = Watched { io, watch: Rc::clone(&watch) };
+            watch::serve(Box::pin(http.call((watched, Protocol::Http1, peer))), watch)
+        })
     }
 }

@@ -12,6 +12,7 @@ mod door;
 mod http;
 mod routes;
 mod server;
+mod watch;
 
 mod async_function;
 mod call;

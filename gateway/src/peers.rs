@@ -18,7 +18,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -137,8 +137,17 @@ impl Peers {
 
     /// Asks all peers and waits for each, within the limit.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, path: &str) -> Round<T> {
+        self.round(&Method::GET, path).await
+    }
+
+    /// Has all peers do something and waits for what each says of it, within the limit.
+    pub(crate) async fn tell<T: DeserializeOwned>(&self, path: &str) -> Round<T> {
+        self.round(&Method::POST, path).await
+    }
+
+    async fn round<T: DeserializeOwned>(&self, method: &Method, path: &str) -> Round<T> {
         let mut round = Round { answers: Vec::new(), silent: Vec::new() };
-        self.each(path, |said| {
+        self.each(method, path, |said| {
             match said {
                 Ok(answer) => round.answers.push(answer),
                 Err(silent) => round.silent.push(silent),
@@ -153,7 +162,7 @@ impl Peers {
     /// Asks all peers for what only one of them knows; the first answer ends it. Else who was silent.
     pub(crate) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<T, Vec<String>> {
         let (mut found, mut silents) = (None, Vec::new());
-        self.each(path, |said| {
+        self.each(&Method::GET, path, |said| {
             match said {
                 Ok(answer) => found = Some(answer),
                 Err(silent) => silents.push(silent),
@@ -166,7 +175,12 @@ impl Peers {
     }
 
     /// Asks all peers and hands over what each said, or who was silent, until `more` says that it is enough.
-    async fn each<T: DeserializeOwned>(&self, path: &str, mut more: impl FnMut(Result<T, String>) -> bool) {
+    async fn each<T: DeserializeOwned>(
+        &self,
+        method: &Method,
+        path: &str,
+        mut more: impl FnMut(Result<T, String>) -> bool,
+    ) {
         let begun = tokio::time::Instant::now();
         let deadline = begun + LIMIT;
         let found = self.names.resolve(begun + NAMES_LIMIT).await;
@@ -180,7 +194,7 @@ impl Peers {
             .into_iter()
             .filter(|address| !lock(&self.own).contains(address))
             .map(|address| async move {
-                let said = tokio::time::timeout_at(deadline, self.question(address, path)).await;
+                let said = tokio::time::timeout_at(deadline, self.question(address, method, path)).await;
                 (address, said.unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}"))))
             })
             .collect();
@@ -203,8 +217,13 @@ impl Peers {
         }
     }
 
-    async fn question<T: DeserializeOwned>(&self, address: SocketAddr, path: &str) -> Result<Said<T>, String> {
-        let mut request = Request::get(format!("http://{address}{path}"));
+    async fn question<T: DeserializeOwned>(
+        &self,
+        address: SocketAddr,
+        method: &Method,
+        path: &str,
+    ) -> Result<Said<T>, String> {
+        let mut request = Request::builder().method(method).uri(format!("http://{address}{path}"));
         request = request.header(HeaderName::from_static(PEER), self.mark.clone());
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());

@@ -13,6 +13,9 @@ use crate::routes::{healthz, not_found};
 use crate::state::{Parts, State};
 use crate::tls::{self, TlsError};
 use crate::upkeep;
+use actix_service::ServiceFactoryExt;
+use actix_tls::accept::TlsError as TlsFailure;
+use actix_tls::accept::rustls_0_23::Acceptor;
 use actix_web::dev::Server;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use daemon::Stop;
@@ -206,10 +209,13 @@ fn serve(listener: TcpListener, http: Http, tls: Option<ServerConfig>, clients: 
         async move { draining.notified().await }
     };
     Ok(match tls {
-        Some(tls) => {
-            server.listen("https", listener, move || http.service(leaving.clone()).rustls_0_23(tls.clone()))?
+        Some(tls) => server.listen("https", listener, move || {
+            let served = http.service(leaving.clone()).map_err(TlsFailure::Service);
+            Acceptor::new(tls.clone()).map_err(TlsFailure::into_service_error).and_then(served)
+        })?,
+        None => {
+            server.listen("http", listener, move || http.service::<tokio::net::TcpStream, _, _>(leaving.clone()))?
         }
-        None => server.listen("http", listener, move || http.service(leaving.clone()).tcp())?,
     }
     .run())
 }

@@ -59,7 +59,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .configure(readings);
 }
 
-/// The routes that are only read, and the alert.
+/// The routes that are only read, dead letters that begin anew, and the alert.
 fn readings(config: &mut web::ServiceConfig) {
     config
         .service(
@@ -85,6 +85,9 @@ fn readings(config: &mut web::ServiceConfig) {
                 .route(web::get().to(calls::dead_letters))
                 .route(web::head().to(calls::dead_letters))
                 .default_service(only("GET, HEAD")),
+        )
+        .service(
+            web::resource("/dead-letters/{id}").route(web::post().to(calls::requeue)).default_service(only("POST")),
         )
         .service(web::resource("/peer/counts").route(web::get().to(peer::counts)).default_service(only("GET")))
         .service(web::resource("/logs").route(web::get().to(logs::stream)).default_service(only("GET")))

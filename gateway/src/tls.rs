@@ -25,8 +25,10 @@ pub(crate) fn server_config(tls: &Tls) -> Result<ServerConfig, TlsError> {
     }
     let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| failed(&tls.key, error.to_string()))?;
     // Named here, so that another provider in the dependency tree changes nothing.
-    ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| failed(&tls.certificate, error.to_string()))
+        .map_err(|error| failed(&tls.certificate, error.to_string()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
 }

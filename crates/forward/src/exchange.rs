@@ -45,8 +45,8 @@ enum Again {
     Unsent(Box<Request<Body>>),
     /// Nothing of it was written.
     Unwritten,
-    /// The upstream closed the connection with something unread, as far as one can tell.
-    Reset,
+    /// The upstream closed the connection without reading it.
+    Unread,
     /// It may have run, and may run again.
     Repeatable,
     /// It may have run.
@@ -55,12 +55,7 @@ enum Again {
 
 impl Unanswered {
     pub(crate) fn on(self, upstream: &Upstream) -> ForwardError {
-        let unread = match self.again {
-            Again::Unsent(_) | Again::Unwritten => true,
-            // TCP is reset by whoever wants to, a Unix socket only when something in it was not read.
-            Again::Reset => matches!(upstream, Upstream::Unix(_)),
-            Again::Repeatable | Again::No => false,
-        };
+        let unread = matches!(self.again, Again::Unsent(_) | Again::Unwritten | Again::Unread);
         ForwardError { unread, ..ForwardError::new(upstream, self.reason) }
     }
 }
@@ -101,7 +96,7 @@ impl Target {
             strip_hop_by_hop(made.headers_mut());
             frame(&mut made);
             let method = made.method().clone();
-            let sent = timeout_at(deadline, connection.exchange(made)).await;
+            let sent = timeout_at(deadline, connection.exchange(made, self.upstream())).await;
             match sent {
                 Err(_) => return Err(failed(Reason::TimedOut(limits.total))),
                 Ok(Ok(response)) => {
@@ -156,7 +151,11 @@ async fn receive(mut streaming: Streaming, headers: &mut hyper::HeaderMap, metho
 }
 
 impl Connection {
-    pub(crate) async fn exchange(&mut self, request: Request<Body>) -> Result<hyper::Response<Incoming>, Unanswered> {
+    pub(crate) async fn exchange(
+        &mut self,
+        request: Request<Body>,
+        upstream: &Upstream,
+    ) -> Result<hyper::Response<Incoming>, Unanswered> {
         let repeatable = request.method().is_idempotent();
         let error = match self.sender.try_send_request(request).await {
             Ok(response) => return Ok(response),
@@ -174,7 +173,8 @@ impl Connection {
         let again = match silent {
             false => Again::No,
             true if !self.traffic.written() => Again::Unwritten,
-            true if was_reset(&error) => Again::Reset,
+            // TCP is reset by whoever wants to, a Unix socket only when something in it was not read.
+            true if matches!(upstream, Upstream::Unix(_)) && was_reset(&error) => Again::Unread,
             true if repeatable => Again::Repeatable,
             true => Again::No,
         };
@@ -186,7 +186,7 @@ impl Connection {
     }
 }
 
-/// Whether the other end closed with something unread.
+/// Whether the connection was reset.
 fn was_reset(error: &hyper::Error) -> bool {
     let mut source = error.source();
     while let Some(error) = source {

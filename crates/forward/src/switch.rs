@@ -65,7 +65,7 @@ impl Target {
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         request.headers_mut().insert(UPGRADE, protocol.clone());
         let method = request.method().clone();
-        let sent = timeout_at(deadline, connection.exchange(request)).await;
+        let sent = timeout_at(deadline, connection.exchange(request, self.upstream())).await;
         let response = match sent {
             Err(_) => return Err(failed(Reason::TimedOut(limits.total))),
             Ok(Err(unanswered)) => return Err(unanswered.on(self.upstream())),

@@ -33,6 +33,31 @@ pub(crate) async fn upstream<F: Future<Output = ()> + 'static>(
     Pool::default().target(&Upstream::Tcp(address))
 }
 
+/// One that answers, and on its first connection reads the second request whole and then closes or resets.
+async fn breaking_off(reset: bool) -> Rc<Target> {
+    upstream(move |mut stream, number| async move {
+        let request = read_whole(&mut stream).await;
+        assert!(request.ends_with(b"\r\n\r\nx"));
+        stream.write_all(OK).await.unwrap();
+        if number == 0 {
+            read_whole(&mut stream).await;
+            if reset {
+                stream.set_zero_linger().unwrap();
+            }
+        }
+    })
+    .await
+}
+
+/// Reads one of the requests that `request` makes.
+async fn read_whole(stream: &mut TcpStream) -> Vec<u8> {
+    let mut request = read_head(stream).await;
+    if request.ends_with(b"\r\n\r\n") {
+        stream.read_buf(&mut request).await.unwrap();
+    }
+    request
+}
+
 pub(crate) async fn read_head(stream: &mut TcpStream) -> Vec<u8> {
     let mut head = Vec::new();
     while !head.windows(4).any(|window| window == b"\r\n\r\n") {
@@ -79,31 +104,49 @@ async fn a_connection_is_used_again_and_the_newest_first() {
 }
 
 #[tokio::test]
-async fn a_call_that_cannot_have_run_is_sent_again_once() {
+async fn a_call_that_may_run_twice_is_sent_again_once() {
     locally(async {
-        for (method, closes_unread) in [(Method::POST, true), (Method::GET, false)] {
-            let target = upstream(move |mut stream, number| async move {
-                read_head(&mut stream).await;
-                stream.write_all(OK).await.unwrap();
-                if number == 0 {
-                    // The second request of the first connection.
-                    if closes_unread {
-                        stream.readable().await.unwrap();
-                    } else {
-                        read_head(&mut stream).await;
-                    }
-                }
-            })
-            .await;
+        for reset in [false, true] {
+            let target = breaking_off(reset).await;
             get(&target).await.unwrap();
             let made = Cell::new(0);
             let sent = target.send(Limits::default(), || {
                 made.set(made.get() + 1);
-                Some(request(method.clone()))
+                Some(request(Method::GET))
             });
-            assert_eq!(sent.await.unwrap().status, 200, "{method}");
-            assert_eq!(made.get(), 2, "{method}");
+            assert_eq!(sent.await.unwrap().status, 200, "{reset}");
+            assert_eq!(made.get(), 2, "{reset}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_read_is_sent_again_once() {
+    locally(async {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let target = Pool::default().target(&Upstream::Unix((&path).into()));
+        spawn_local(async move {
+            for number in 0..2 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                assert_ne!(stream.read(&mut [0; 1024]).await.unwrap(), 0);
+                stream.write_all(OK).await.unwrap();
+                if number == 0 {
+                    // The second request of the first connection.
+                    stream.readable().await.unwrap();
+                }
+            }
+        });
+        get(&target).await.unwrap();
+        let made = Cell::new(0);
+        let sent = target.send(Limits::default(), || {
+            made.set(made.get() + 1);
+            Some(request(Method::POST))
+        });
+        assert_eq!(sent.await.unwrap().status, 200);
+        assert_eq!(made.get(), 2);
     })
     .await;
 }
@@ -143,17 +186,15 @@ async fn a_call_that_nobody_read_may_go_elsewhere() {
 #[tokio::test]
 async fn a_call_that_may_have_run_fails_instead() {
     locally(async {
-        let target = upstream(|mut stream, _| async move {
-            read_head(&mut stream).await;
-            stream.write_all(OK).await.unwrap();
-            read_head(&mut stream).await;
-        })
-        .await;
-        get(&target).await.unwrap();
-        let failed = target.send(Limits::default(), || Some(request(Method::POST))).await.unwrap_err();
-        assert!(matches!(failed.reason, Reason::Closed(_)), "{failed}");
-        assert!(!failed.unread());
-        assert_eq!(target.in_flight(), 0);
+        // A reset tells nothing: it had read the request.
+        for reset in [false, true] {
+            let target = breaking_off(reset).await;
+            get(&target).await.unwrap();
+            let failed = target.send(Limits::default(), || Some(request(Method::POST))).await.unwrap_err();
+            assert!(matches!(failed.reason, Reason::Closed(_)), "{reset}: {failed}");
+            assert!(!failed.unread(), "{reset}");
+            assert_eq!(target.in_flight(), 0);
+        }
     })
     .await;
 }

@@ -1,7 +1,7 @@
 //! The threads that serve the door's connections, as actix's workers serve the public listener's.
 
 use crate::http::Http;
-use actix_http::Protocol;
+use actix_http::error::DispatchError;
 use actix_service::{Service, ServiceFactory};
 use std::cell::RefCell;
 use std::io;
@@ -81,7 +81,7 @@ fn run(runtime: &Runtime, http: &Http, mut accepted: mpsc::UnboundedReceiver<Acc
         // actix asks which signal is a connection's own while it takes the connection.
         let closed = Rc::new(RefCell::new(CancellationToken::new()));
         let asked = Rc::clone(&closed);
-        let factory = http.service(move || asked.borrow().clone().cancelled_owned());
+        let factory = http.service::<tokio::net::TcpStream, _, _>(move || asked.borrow().clone().cancelled_owned());
         let Ok(service) = factory.new_service(()).await else {
             return tracing::error!("a thread of the door cannot be set up: functions may not reach the gateway");
         };
@@ -92,15 +92,13 @@ fn run(runtime: &Runtime, http: &Http, mut accepted: mpsc::UnboundedReceiver<Acc
                 Some(_ended) = connections.join_next() => continue,
             };
             let Some(Accepted { stream, closed: own, _room }) = next else { break };
-            let peer = stream.peer_addr().ok();
-            // actix does this for what it accepts itself.
-            stream.set_nodelay(true).unwrap_or_default();
             let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { continue };
             *closed.borrow_mut() = own;
-            let connection = service.call((stream, Protocol::Http1, peer));
+            let connection = service.call(stream);
             connections.spawn_local(async move {
                 let _room = _room;
-                connection.await.unwrap_or_else(|error| tracing::debug!(%error, "a function's connection broke off"));
+                let ended: Result<(), DispatchError> = connection.await;
+                ended.unwrap_or_else(|error| tracing::debug!(%error, "a function's connection broke off"));
             });
         }
         while connections.join_next().await.is_some() {}

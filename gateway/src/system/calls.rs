@@ -1,11 +1,13 @@
-//! `/system/calls/ID` and `/system/dead-letters`: what became of asynchronous calls, whichever gateway took them.
+//! `/system/calls/ID` and `/system/dead-letters`: what became of asynchronous calls, whichever gateway took them, and
+//! dead ones that begin anew.
 
 use super::{peer, query};
+use crate::peers::Round;
 use crate::respond::Refusal;
 use crate::state::State;
 use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
-use queue::{Queue, QueueError};
+use queue::{Queue, QueueError, Requeued};
 use std::cmp::Reverse;
 use std::time::Duration;
 use wire::call::CallStatus;
@@ -33,15 +35,47 @@ pub(super) async fn get(request: HttpRequest, id: web::Path<String>, state: web:
         },
     };
     here?;
+    Err(unknown(&id, &silent))
+}
+
+/// A dead letter begins anew, at the gateway that gave it up.
+pub(super) async fn requeue(request: HttpRequest, id: web::Path<String>, state: web::Data<State>) -> Answer {
+    let peers = peer::to_ask(&request, &state)?;
+    let here = queue(&state)?.requeue(&id, state.clock.unix_millis()).await;
+    if peers.is_none() && state.peers.is_some() {
+        // A peer says itself what it means for the client.
+        return Ok(HttpResponse::Ok().json(here?));
+    }
+    let Round { answers, silent } = match peers {
+        Some(peers) if !matches!(here, Ok(Requeued::Queued)) => peers.tell::<Requeued>(peer::question(&request)).await,
+        _ => Round { answers: Vec::new(), silent: Vec::new() },
+    };
+    let told = answers.into_iter().max().unwrap_or(Requeued::Unknown);
+    let became = if told == Requeued::Queued { told } else { told.max(here?) };
+    match became {
+        Requeued::Queued => Ok(HttpResponse::Accepted().finish()),
+        Requeued::NotKept => Err(Refusal::Conflict(format!(
+            "call {id:.100} cannot begin anew: the version of crema that gave it up kept no bodies; send it once more"
+        ))),
+        Requeued::NotDead => {
+            let text = format!("call {id:.100} is no dead letter; GET /system/calls/ID tells where it stands");
+            Err(Refusal::Conflict(text))
+        }
+        Requeued::Unknown => Err(unknown(&id, &silent)),
+    }
+}
+
+/// Where one is silent that may know the call, that is no "not found".
+fn unknown(id: &str, silent: &[String]) -> Refusal {
     if silent.is_empty() {
         let text = format!("call {id:.100} not found: it never was, or it ended long ago and is forgotten");
-        return Err(Refusal::NotFound(text));
+        return Refusal::NotFound(text);
     }
     let text = format!(
         "call {id:.100} is known to no gateway that answers, and {} did not answer: ask again when all of them run",
         silent.join(", ")
     );
-    Err(Refusal::Unavailable { text, retry_after: Some(ASK_AGAIN) })
+    Refusal::Unavailable { text, retry_after: Some(ASK_AGAIN) }
 }
 
 /// The newest calls that were given up.

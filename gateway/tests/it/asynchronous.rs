@@ -6,7 +6,7 @@ use daemon::Stopper;
 use gateway::{Config, Gateway, Readiness};
 use provider::Provider;
 use provider::memory::MemoryProvider;
-use queue::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Sequence};
+use queue::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Requeued, Sequence};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
@@ -138,6 +138,28 @@ async fn a_failed_call_is_made_again_with_its_id_and_its_result_called_back() {
 }
 
 #[tokio::test]
+async fn callbacks_reach_urls_with_a_password_and_urls_that_are_repaired() {
+    let crema = Async::new().await;
+    let (function, listener) = (Function::ok().await, Function::ok().await);
+    crema.stage.function("f", function.address).await;
+    let address = listener.address;
+    for (url, line, authorization) in [
+        (format!("http://me:p%40ss@{address}/a?b"), "POST /a?b HTTP/1.1", Some("Basic bWU6cEBzcw==")),
+        (format!("http://{address}/a b"), "POST /a%20b HTTP/1.1", None),
+        (format!(r"http:\\{address}\a"), "POST /a HTTP/1.1", None),
+    ] {
+        listener.arrived.lock().unwrap().clear();
+        let answer = crema.post("/async-function/f", &format!("X-Callback-Url: {url}\r\n"), "").await;
+        assert_eq!(answer.status, 202, "{url}: {answer:?}");
+        eventually("the result is posted", async || listener.count() == 1).await;
+        let posted = listener.only();
+        assert_eq!(posted.line(), line, "{url}");
+        assert_eq!(posted.header("authorization"), Vec::from_iter(authorization), "{url}");
+        assert_eq!(posted.header("host"), [address.to_string()], "{url}");
+    }
+}
+
+#[tokio::test]
 async fn a_callback_that_nobody_answers_holds_no_call_up() {
     let crema = Async::with(queue::worker::Config { max_inflight: 1, ..queue::worker::Config::default() }).await;
     let (function, silent) = (Function::ok().await, Function::scripted(|_kept| std::future::pending()).await);
@@ -204,6 +226,25 @@ async fn a_call_is_given_up_when_attempts_run_out_or_the_function_goes() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_that_begins_anew_is_delivered_with_its_body() {
+    let crema = Async::new().await;
+    let broken = Function::answering(|_| "HTTP/1.1 503 Oops\r\nContent-Length: 0\r\n\r\n".to_owned()).await;
+    crema.stage.script("f", provider::memory::Script::at(provider::Address::Tcp(broken.address)));
+    crema.stage.deploy("f", quick_retries("1")).await;
+    assert_eq!(crema.post("/async-function/f", "X-Call-Id: a\r\n", "what it brought").await.status, 202);
+    eventually("it is given up", async || crema.state("a").await == Some(CallState::Dead)).await;
+    let mended = Function::ok().await;
+    crema.stage.provider.delete(&"f".parse().unwrap(), false).await.unwrap();
+    crema.stage.function("f", mended.address).await;
+    assert_eq!(crema.post("/system/dead-letters/a", "", "").await.status, 202);
+    eventually("it is delivered", async || crema.state("a").await == Some(CallState::Done)).await;
+    assert_eq!(mended.only().body, b"what it brought");
+    assert_eq!(mended.only().header("x-call-id"), ["a"]);
+    let again = crema.post("/system/dead-letters/a", "", "").await;
+    assert_eq!(again.status, 409, "{again:?}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_taken_is_refused_with_a_reason() {
     let crema = Async::new().await;
     let function = Function::ok().await;
@@ -253,6 +294,9 @@ async fn a_queue_that_fails_is_told_and_nothing_is_promised() {
     assert!(answer.body.contains("disk is full"), "{answer:?}");
     // A panic ends one request.
     assert_eq!(stage.get("/system/calls/a").await.status, 500);
+    assert_eq!(stage.send("POST", "/system/dead-letters/a", "", "").await.status, 503);
+    let old = stage.send("POST", "/system/dead-letters/old", "", "").await;
+    assert!(old.status == 409 && old.body.contains("kept no bodies"), "{old:?}");
     assert_eq!(stage.get("/function/f").await.status, 200);
 }
 
@@ -288,6 +332,9 @@ impl Queue for FullQueue {
     async fn next_due(&self) -> Result<Option<u64>, QueueError> {
         Ok(None)
     }
+    async fn bring_forward(&self, _: u64, _: u64) -> Result<u64, QueueError> {
+        Ok(0)
+    }
     async fn pushed(&self) {
         std::future::pending::<()>().await;
     }
@@ -305,6 +352,12 @@ impl Queue for FullQueue {
     }
     async fn dead_letters(&self, _: usize) -> Result<Vec<CallStatus>, QueueError> {
         Ok(Vec::new())
+    }
+    async fn requeue(&self, call_id: &str, _: u64) -> Result<Requeued, QueueError> {
+        match call_id {
+            "old" => Ok(Requeued::NotKept),
+            _ => Err(QueueError::Full("no space left on device".to_owned())),
+        }
     }
     async fn counts(&self) -> Result<Counts, QueueError> {
         Ok(Counts::default())

@@ -82,10 +82,32 @@ async fn dead_letters_come_newest_first_and_not_too_many() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_begins_anew_and_nothing_else_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let queue = sqlite::open(directory.path()).unwrap();
+    fates(&queue).await;
+    let gateway = Running::with_queue(MemoryProvider::new(), None, Some(Arc::clone(&queue))).await;
+    assert!(gateway.expect("POST", "/system/dead-letters/dead-1", "", 202).await.body.is_empty());
+    let call = queue.call("dead-1").await.unwrap().unwrap();
+    assert_eq!((call.state, call.attempts), (CallState::Queued, 0));
+    for (id, status, says) in [
+        ("dead-1", 409, "call dead-1 is no dead letter"),
+        ("done", 409, "call done is no dead letter"),
+        ("nope", 404, "call nope not found"),
+    ] {
+        let answer = gateway.expect("POST", &format!("/system/dead-letters/{id}"), "", status).await;
+        assert!(answer.body.contains(says), "{}", answer.body);
+    }
+    let lease = queue.lease(10, Vec::new(), LATER - 1).await.unwrap().remove(0);
+    assert_eq!(lease.invocation, invocation("dead-1"));
+}
+
+#[tokio::test]
 async fn without_a_queue_there_are_no_calls() {
     let gateway = Running::with_queue(MemoryProvider::new(), None, None).await;
     for path in ["/system/calls/x", "/system/dead-letters"] {
         let answer = gateway.expect("GET", path, "", 404).await;
         assert!(answer.body.contains("no queue"), "{}", answer.body);
     }
+    gateway.expect("POST", "/system/dead-letters/x", "", 404).await;
 }

@@ -13,6 +13,7 @@ mod peers;
 mod ready;
 mod refusals;
 mod scaling;
+mod slow;
 mod stage;
 mod stopping;
 mod streams;

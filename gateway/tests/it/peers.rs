@@ -6,7 +6,7 @@ use daemon::SystemClock;
 use gateway::{Config, Credentials, Gateway, Parts, Peering};
 use provider::memory::{MemoryProvider, Script};
 use provider::{Address, Provider};
-use queue::{Outcome, Queue, sqlite};
+use queue::{Counts, Outcome, Queue, sqlite};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -143,6 +143,24 @@ async fn dead_letters_say_which_gateway_was_silent() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_begins_anew_at_the_gateway_that_gave_it_up() {
+    let cluster = Cluster::with(&[]).await;
+    cluster.dead(1, "of-the-other", 2000).await;
+    let requeue = async |call_id: &str| {
+        cluster.gateways[0].send("POST", &format!("/system/dead-letters/{call_id}"), PASSWORD, "").await
+    };
+    assert_eq!(requeue("of-the-other").await.status, 202);
+    assert_eq!(cluster.queues[0].counts().await.unwrap(), Counts::default());
+    assert_eq!(cluster.queues[1].counts().await.unwrap(), Counts { pending: 1, dead: 0 });
+    let answer = requeue("of-the-other").await;
+    assert_eq!(answer.status, 409, "{answer:?}");
+    assert_eq!(requeue("nowhere").await.status, 404);
+    let gone = Cluster::with(&[reserved().local_addr().unwrap()]).await;
+    let answer = gone.gateways[0].send("POST", "/system/dead-letters/nowhere", PASSWORD, "").await;
+    assert_eq!((answer.status, answer.header("retry-after").len()), (503, 1), "{answer:?}");
+}
+
+#[tokio::test]
 async fn calls_are_counted_over_all_gateways_and_a_gone_one_still_counts() {
     let mut cluster = Cluster::with(&[]).await;
     let function = Function::ok().await;
@@ -182,6 +200,8 @@ async fn no_peer_is_told_anything_without_the_password() {
         let answer = cluster.gateways[0].send("GET", path, "X-Crema-Peer: another\r\n", "").await;
         assert_eq!(answer.status, 401, "{path} {answer:?}");
     }
+    let answer = cluster.gateways[0].send("POST", "/system/dead-letters/x", "X-Crema-Peer: another\r\n", "").await;
+    assert_eq!(answer.status, 401, "{answer:?}");
 }
 
 #[tokio::test]

@@ -203,6 +203,7 @@ async fn a_method_that_a_route_does_not_have_is_405() {
         ("GET", "/system/alert"),
         ("DELETE", "/system/calls/x"),
         ("POST", "/system/dead-letters"),
+        ("GET", "/system/dead-letters/x"),
     ] {
         let answer = gateway.expect(method, path, "", 405).await;
         assert!(answer.head.contains("\r\nallow: "), "{}", answer.head);

@@ -76,7 +76,9 @@ impl Helpers {
             if helper.is_alive() {
                 return Ok(helper);
             }
-            tracing::warn!("A helper that was kept ready has ended, so starts take longer; a unit of systemd leaves it CAP_SYS_CHROOT");
+            tracing::warn!(
+                "A helper that was kept ready has ended, so starts take longer; a unit of systemd leaves it CAP_SYS_CHROOT"
+            );
         }
         let (command, control) = self.launcher.command()?;
         Ok(Helper::new(self.spawner.spawn(command).await?, control))
