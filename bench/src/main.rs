@@ -40,7 +40,7 @@ struct Arguments {
     /// Rounds of each; the candidates take turns, and the median counts
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Levels of isolation: cold and path take all of them, update and many the first
+    /// Levels of isolation: cold and path take all of them, proxy, update and many the first
     #[arg(long, default_values = ["full", "userns", "process"])]
     level: Vec<String>,
     /// Cold starts
@@ -70,7 +70,7 @@ fn main() -> anyhow::Result<()> {
     let mut table = Table::default();
     let rounds = load::Rounds { seconds: arguments.seconds, count: arguments.rounds, connections: 32 };
     if wanted("proxy") {
-        proxy::gateway(&world, &rounds, &mut table)?;
+        proxy::gateway(&world, &arguments.level[0], &rounds, &mut table)?;
     }
     if wanted("watchdog") {
         proxy::watchdog(&world, &rounds, &mut table)?;
