@@ -1,4 +1,5 @@
 //! The program under the names of its parts.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::os::unix::fs::symlink;
 use std::process::Command;

@@ -6,10 +6,14 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use wire::FunctionName;
 
 /// What is being removed is called so; no function can be.
 const ASIDE: &str = ".purged-";
+
+/// How long one is removed before the next may be.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Where data directories are.
 #[derive(Clone, Debug)]
@@ -91,5 +95,5 @@ fn remove(aside: &Path) -> io::Result<()> {
     if let Err(error) = quota::forget(aside) {
         tracing::warn!(%error, dir = %aside.display(), "The quota of what is removed stays behind");
     }
-    disk::remove_dir(aside)
+    disk::remove_dir(aside, PATIENCE)
 }

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Makes a directory and its parents, readable by the owner alone.
 pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
@@ -96,14 +97,44 @@ pub(crate) fn remove(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// How long a replica's directory is removed, at most: whoever has hidden there may go on writing.
+pub(crate) const BRIEFLY: Duration = Duration::from_secs(10);
+
 /// Removes a directory with all in it; nothing when it is not there. What is below is moved up to be emptied in its
-/// turn: however deep a function has made it, neither the stack nor the number of open files grows.
-pub(crate) fn remove_dir(path: &Path) -> io::Result<()> {
-    let Some(top) = unless_gone(open_dir(CWD, path))? else { return Ok(()) };
-    let mut moved = 0u64;
-    // What a pass moves up the next one finds.
-    while each_entry(&top, |name| empty_and_remove(&top, name, &mut moved))? > 0 {}
-    unless_gone(rustix::fs::rmdir(path)).map(drop)
+/// turn: however deep a function has made it, neither the stack nor the number of open files grows. What cannot be
+/// removed is no reason to keep the rest, which may be what there is no room for.
+pub(crate) fn remove_dir(path: &Path, within: Duration) -> io::Result<()> {
+    let top = match open_dir(CWD, path) {
+        // A link somebody has put in its place.
+        Err(Errno::NOTDIR | Errno::LOOP) => return unless_gone(fs::remove_file(path)).map(drop),
+        opened => unless_gone(opened)?,
+    };
+    let Some(top) = top else { return Ok(()) };
+    let (begun, mut moved) = (Instant::now(), 0);
+    loop {
+        let (mut removed, mut failed) = (0u64, None);
+        let before = moved;
+        let found = each_entry(&top, |name| {
+            if begun.elapsed() > within {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "it is written to, or large: not all is removed yet",
+                ));
+            }
+            match empty_and_remove(&top, name, &mut moved) {
+                Ok(()) => removed += 1,
+                Err(error) => failed = Some(error),
+            }
+            Ok(())
+        })?;
+        if found == 0 {
+            return unless_gone(rustix::fs::rmdir(path)).map(drop);
+        }
+        // What a pass moves up, or could not for want of room, the next one finds.
+        if let (Some(error), 0, true) = (failed, removed, moved == before) {
+            return Err(error);
+        }
+    }
 }
 
 /// Removes what has this name in a directory; folders in it are moved up to that directory.
@@ -112,9 +143,18 @@ fn empty_and_remove(top: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<(
         return Ok(());
     }
     let Some(dir) = unless_gone(open_dir(top, name))? else { return Ok(()) };
-    each_entry(&dir, |below| if remove_unless_full(&dir, below)? { Ok(()) } else { move_up(&dir, below, top, moved) })?;
-    // Not empty still: something was written to it meanwhile, and the next pass finds it.
-    remove_unless_full(top, name).map(drop)
+    let mut failed = None;
+    each_entry(&dir, |below| {
+        let done = remove_unless_full(&dir, below)
+            .and_then(|gone| if gone { Ok(()) } else { move_up(&dir, below, top, moved) });
+        failed = done.err().or(failed.take());
+        Ok(())
+    })?;
+    match failed {
+        Some(error) => Err(error),
+        // Not empty still: something was written to it meanwhile, and the next pass finds it.
+        None => remove_unless_full(top, name).map(drop),
+    }
 }
 
 /// Removes a file or an empty directory; `false` for a directory with something in it.
@@ -221,8 +261,9 @@ mod tests {
             drop(openat(&dir, "file", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap());
             dir = open_dir(&dir, "a").unwrap();
         }
-        remove_dir(&top).unwrap();
+        remove_dir(&top, Duration::from_secs(600)).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        remove_dir(&top).unwrap();
+        std::os::unix::fs::symlink("/", &top).unwrap();
+        remove_dir(&top, Duration::from_secs(600)).unwrap();
     }
 }

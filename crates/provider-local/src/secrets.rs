@@ -66,7 +66,8 @@ impl Secrets {
 
     /// Removes all secrets of a namespace.
     pub(crate) fn delete_all(&self, namespace: &str) -> Result<()> {
-        disk::remove_dir(&self.dir.join(namespace)).map_err(|error| failed("delete a namespace's secrets", error))
+        disk::remove_dir(&self.dir.join(namespace), disk::BRIEFLY)
+            .map_err(|error| failed("delete a namespace's secrets", error))
     }
 
     /// Fills a replica's directory, which becomes `owner`'s, and keeps it up to date until [`Secrets::unmount`].

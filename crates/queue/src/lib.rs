@@ -15,4 +15,4 @@ pub mod worker;
 mod writer;
 
 pub use invocation::{Invocation, Source, TraceContext};
-pub use store::{Counts, Lease, Outcome, Queue, QueueError, Requeued, Sequence};
+pub use store::{Counts, Lease, MOST_DEAD_BYTES, Outcome, Queue, QueueError, Requeued, Sequence};

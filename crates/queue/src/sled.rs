@@ -19,6 +19,7 @@ mod group;
 
 use crate::record;
 use crate::sqlite::Durability;
+use crate::store::MOST_DEAD_BYTES;
 use crate::writer::{Answer, Ask, Engine, Writer};
 use crate::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Requeued, Sequence};
 use entry::{Entry, State, call, ended, item, leased, ordered, raw, waiting};
@@ -60,6 +61,8 @@ struct Memory {
     /// The first sequence that is not set aside.
     reserved: Sequence,
     counts: Counts,
+    /// What dead letters hold.
+    dead_bytes: u64,
 }
 
 struct Sled {
@@ -88,7 +91,11 @@ impl Sled {
         let done = ended(&group, State::Done)?.len() as u64;
         let all = group.scan(b"i", b"i", usize::MAX)?.len() as u64;
         let counts = Counts { pending: all.saturating_sub(dead + done), dead };
-        let memory = Memory { next, reserved: next, counts };
+        let mut dead_bytes = 0;
+        for key in ended(&group, State::Dead)? {
+            dead_bytes += group.get(&raw(entry::sequence(&key)))?.map_or(0, |record| record.len() as u64);
+        }
+        let memory = Memory { next, reserved: next, counts, dead_bytes };
         let mut sled = Self { group, memory, before: memory, open: true };
         // A lease ends with the process.
         for key in sled.group.scan(b"l", b"l", usize::MAX)? {
@@ -206,8 +213,9 @@ impl Sled {
         self.memory.counts.dead += u64::from(state == State::Dead);
         self.group.remove(waiting(&entry.function, entry.due, sequence));
         self.group.remove(leased(sequence));
-        if state == State::Done {
-            self.group.remove(raw(sequence));
+        match state {
+            State::Dead => self.memory.dead_bytes += self.group.get(&raw(sequence))?.map_or(0, |raw| raw.len() as u64),
+            _ => self.group.remove(raw(sequence)),
         }
         let lane = entry.lane();
         entry.end(state, outcome, now);
@@ -311,6 +319,7 @@ impl Sled {
             self.group.remove(raw(sequence));
             self.group.remove(ended(State::Dead, entry.finished_at.unwrap_or_default(), sequence));
             self.memory.counts.dead = self.memory.counts.dead.saturating_sub(1);
+            self.memory.dead_bytes = self.memory.dead_bytes.saturating_sub(record.len() as u64);
             self.add(entry.anew(now), record.to_vec())?;
             return Ok(Requeued::Queued);
         }
@@ -324,11 +333,14 @@ impl Sled {
         {
             let prefix = entry::ended_prefix(state);
             for key in self.group.scan(&prefix, &prefix, limit)? {
-                if entry::due(&key) >= before {
+                let too_much = state == State::Dead && self.memory.dead_bytes > MOST_DEAD_BYTES;
+                if entry::due(&key) >= before && !too_much {
                     break;
                 }
                 let sequence = entry::sequence(&key);
                 if state == State::Dead {
+                    let bytes = self.group.get(&raw(sequence))?.map_or(0, |record| record.len() as u64);
+                    self.memory.dead_bytes = self.memory.dead_bytes.saturating_sub(bytes);
                     self.group.remove(raw(sequence));
                 }
                 if let Some(entry) = self.entry(sequence)? {

@@ -6,6 +6,7 @@
 mod status;
 
 use crate::record;
+use crate::store::MOST_DEAD_BYTES;
 use crate::writer::{Answer, Ask, Engine, Writer};
 use crate::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Requeued, Sequence};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, named_params, params};
@@ -342,8 +343,11 @@ impl Sqlite {
             self.0.prepare_cached(&select)?.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
         };
         Ok(Counts {
-            pending: count("state = 0")? + count("state = 1")? + count("state = 4")?,
-            dead: count("state = 3")?,
+            // Said as the indexes have it: records may be large, and are not looked at.
+            pending: count("state = 0")?
+                + count("state = 1")?
+                + count("state = 4 AND key IS NOT NULL AND state IN (0, 1, 4)")?,
+            dead: count("state = 3 AND state IN (2, 3)")?,
         })
     }
 
@@ -362,13 +366,15 @@ impl Sqlite {
 
     /// Looks at all that is pending: clocks are seldom set back.
     fn bring_forward(&self, now: u64, longest: u64) -> rusqlite::Result<u64> {
-        let brought = self
-            .0
-            .prepare_cached(
-                "UPDATE invocation SET due = ?1
-                 WHERE state IN (0, 1, 4) AND due > ?1 AND (accepted_at > ?1 OR due > ?2)",
-            )?
-            .execute(params![number(now), number(now.saturating_add(longest))])?;
+        let mut brought = 0;
+        // One by one, as the indexes have them.
+        for pending in ["state = 0", "state = 1", "state = 4 AND key IS NOT NULL AND state IN (0, 1, 4)"] {
+            let update = format!(
+                "UPDATE invocation SET due = ?1 WHERE {pending} AND due > ?1 AND (accepted_at > ?1 OR due > ?2)"
+            );
+            let times = params![number(now), number(now.saturating_add(longest))];
+            brought += self.0.prepare_cached(&update)?.execute(times)?;
+        }
         Ok(brought as u64)
     }
 
@@ -384,6 +390,16 @@ impl Sqlite {
                 )?
                 .execute(params![state, number(before), limit])?;
         }
+        forgotten += self
+            .0
+            .prepare_cached(
+                "DELETE FROM invocation WHERE sequence IN (
+                     SELECT sequence FROM (
+                         SELECT sequence, sum(length(record)) OVER (ORDER BY finished_at DESC, sequence DESC) AS newer
+                         FROM invocation WHERE state = 3 AND state IN (2, 3))
+                     WHERE newer > ?1 LIMIT ?2)",
+            )?
+            .execute(params![number(MOST_DEAD_BYTES), FORGET_DEAD_AT_ONCE])?;
         self.give_back()?;
         Ok(forgotten as u64)
     }

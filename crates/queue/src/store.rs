@@ -65,6 +65,10 @@ pub enum QueueError {
     Closed,
 }
 
+/// What dead letters may hold together, and a little more between two rounds of forgetting: a function that is broken for long
+/// must not take the disk from the others.
+pub const MOST_DEAD_BYTES: u64 = 64 * 1024 * 1024;
+
 /// A durable queue. All times are milliseconds since 1970 as the caller's [`daemon::Clock`] tells them.
 ///
 /// At-least-once: what was pushed comes out of [`lease`](Queue::lease) until [`finish`](Queue::finish) or
@@ -112,7 +116,8 @@ pub trait Queue: Send + Sync + 'static {
     /// How many there are.
     async fn counts(&self) -> Result<Counts, QueueError>;
 
-    /// Forgets finished invocations older than `before`, and dead ones older than `dead_before`. Returns how many.
+    /// Forgets finished invocations older than `before`, and dead ones older than `dead_before`; the oldest dead ones
+    /// also when all of them hold more than [`MOST_DEAD_BYTES`]. Some at a time: returns how many.
     async fn forget(&self, before: u64, dead_before: u64) -> Result<u64, QueueError>;
 
     /// Writes what is left and closes the store.

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use wire::FunctionName;
 
+/// A clock that is corrected by no more than this, in milliseconds, is no clock that was wrong.
+const A_SMALL_STEP: u64 = 60_000;
 /// How long the worker waits after the store has failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How often what has ended is forgotten, and the longest the worker goes without a look at the queue.
@@ -161,6 +163,8 @@ impl<D: Deliver> Worker<D> {
         let longest = match *before {
             // Who waits was told so by another process, maybe with other settings.
             None => LONGEST_WAIT,
+            // A small step holds nothing up for long, and functions may have asked for longer waits than the platform's.
+            Some(before) if now < before && before - now <= A_SMALL_STEP => LONGEST_WAIT,
             Some(before) if now < before => self.config.policy.longest_wait(),
             Some(_) => {
                 *before = Some(now);

@@ -133,8 +133,9 @@ impl Egress {
 
     /// Sets the rules, then turns forwarding on, in this order: nothing is passed on that the rules do not see.
     fn prepare(&self, made: &mut Made) -> Result<(), EgressError> {
-        if let Some(unrouted) = forwarding::unrouted(&self.firewall)? {
-            made.unrouted = Some(unrouted);
+        // Devices that came later may need to be passed on to.
+        if made.unrouted.is_none() {
+            made.unrouted = forwarding::unrouted(&self.firewall)?;
         }
         let rules = Rules { prefix: &self.prefix, block: self.block, unrouted: made.unrouted.as_deref() };
         self.firewall.set(&rules)?;

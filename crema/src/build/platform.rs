@@ -30,6 +30,9 @@ const PARTS: [&str; 5] = ["gateway", "operator", "mqtt-broker", "mqtt-connector"
 /// Where rustls looks for whom to trust: callbacks and brokers may be elsewhere.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
+/// An image to be, with its name.
+type NamedPack = (String, Pack);
+
 /// Which images to make, and where they go.
 #[derive(Clone, Debug)]
 pub struct PlatformImages {
@@ -123,7 +126,7 @@ impl PlatformImages {
         workspace: &Workspace,
         program: &Package,
         stack: &Stack,
-    ) -> Result<Vec<(String, Vec<(String, Pack)>)>, BuildError> {
+    ) -> Result<Vec<(String, Vec<NamedPack>)>, BuildError> {
         let jobs = [Job { name: PROGRAM.to_owned(), package: program.clone() }];
         announce(&jobs);
         let profile = self.profile.as_deref().unwrap_or("release");

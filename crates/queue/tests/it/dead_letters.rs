@@ -3,7 +3,7 @@
 use crate::stores::Store::{Sled, Sqlite};
 use crate::stores::{Store, invocation, keyed, raw_sled};
 use crate::suite::{NOW, answered, failed, fresh, ids, lease};
-use queue::{Counts, Invocation, Requeued};
+use queue::{Counts, Invocation, MOST_DEAD_BYTES, Requeued};
 use rstest::rstest;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -132,4 +132,26 @@ fn without_bodies(store: Store, directory: &TempDir) -> usize {
             bodies.len()
         }
     }
+}
+
+#[rstest]
+#[case(Sqlite)]
+#[case(Sled)]
+#[tokio::test]
+async fn the_oldest_dead_letters_go_when_all_hold_too_much(#[case] store: Store) {
+    let (directory, queue) = fresh(store);
+    let size = MOST_DEAD_BYTES as usize / 4 + 1;
+    for number in 0..6 {
+        let large = Invocation { body: vec![7; size].into(), ..invocation(&number.to_string(), "f") };
+        queue.push(vec![large]).await.unwrap();
+        let leases = lease(&queue, 1).await;
+        queue.bury(leases[0].sequence, failed("no answer"), 3_000 + number).await.unwrap();
+    }
+    queue.close().await;
+    let queue = store.open(directory.path());
+    while queue.forget(0, 0).await.unwrap() > 0 {}
+    let kept = queue.dead_letters(10).await.unwrap();
+    assert_eq!(kept.iter().map(|call| call.call_id.as_str()).collect::<Vec<_>>(), ["5", "4", "3"]);
+    assert_eq!(queue.counts().await.unwrap(), Counts { pending: 0, dead: 3 });
+    queue.close().await;
 }

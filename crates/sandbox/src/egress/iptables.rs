@@ -43,9 +43,13 @@ impl Iptables {
         self.chain("nat", "POSTROUTING", &[format!("-s {block} ! -o {every} -j MASQUERADE")])
     }
 
-    /// Whether all chains are there, and the first to be asked.
+    /// Whether all chains are asked, those that refuse before any that may let through.
     pub(super) fn is_set(&self) -> bool {
-        CHAINS.iter().all(|(table, from)| self.run(table, &["-S", from]).is_ok_and(|rules| self.is_first(from, &rules)))
+        let is_asked = |from: &str, rules: &str| match from {
+            "INPUT" | "FORWARD" => self.is_first(from, rules),
+            _ => rules.lines().any(|line| line.ends_with(&format!("-j {}-{from}", self.name))),
+        };
+        CHAINS.iter().all(|(table, from)| self.run(table, &["-S", from]).is_ok_and(|rules| is_asked(from, &rules)))
     }
 
     /// Whether the first of a chain's rules is the jump to ours.
