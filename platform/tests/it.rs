@@ -23,7 +23,7 @@ fn under_the_name_of_a_part_it_is_that_part() {
         ("operator", "nowhere"),
         ("mqtt-broker", "nowhere"),
         ("mqtt-connector", "nowhere"),
-        ("cron-connector", "gateway_url"),
+        ("cron-connector", "nowhere"),
     ] {
         let (code, said) = started_as(part);
         assert_eq!(code, Some(64), "{part}: {said}");
