@@ -5,8 +5,8 @@
 //! `;`. Besides, croner's `L`, `W` and `#`. Where both days are restricted either is enough, as Unix has it.
 //!
 //! At a change of clocks a fixed time (no `*` in minute and hour) runs once: right after the gap in spring, at the first
-//! of the two moments in autumn; with a `*` there, a schedule goes by the clock. The crate `cron` is no choice: it counts weekdays from 1 = Sunday, wants seconds, and
-//! fires twice and out of order in autumn.
+//! of the two moments in autumn; with a `*` there, a schedule goes by the clock. The crate `cron` is no choice: it counts
+//! weekdays from 1 = Sunday, wants seconds, and fires twice and out of order in autumn.
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A publisher that is not answered gives up after so long.
-const UNANSWERED: Duration = Duration::from_secs(3);
+const UNANSWERED: Duration = Duration::from_secs(10);
 
 /// A running Mosquitto. Dropping it kills it.
 #[derive(Debug)]

@@ -12,8 +12,10 @@ use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use percent_encoding::percent_decode_str;
 use queue::Invocation;
 use rustls::{ClientConfig, RootCertStore};
+use std::iter::once;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -126,9 +128,10 @@ pub(crate) fn destination(url: &Url) -> Result<(Uri, Option<HeaderValue>), Strin
     if name.is_empty() && password.is_none() {
         return Ok((uri, None));
     }
-    let both = [&*decoded(name), b":", &*decoded(password.unwrap_or_default())].concat();
-    let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(both)))
-        .expect("Base64 is letters, digits and signs of ASCII");
+    let both: Vec<u8> =
+        percent_decode_str(name).chain(once(b':')).chain(percent_decode_str(password.unwrap_or_default())).collect();
+    let value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(both)));
+    let mut value = value.map_err(|error| error.to_string())?;
     value.set_sensitive(true);
     Ok((uri, Some(value)))
 }
@@ -138,24 +141,6 @@ fn bare(mut url: Url) -> Url {
     // Only URLs without a host refuse these, and have none.
     url.set_username("").and_then(|()| url.set_password(None)).unwrap_or_default();
     url
-}
-
-/// Text of a URL without its percent-encoding.
-fn decoded(text: &str) -> Vec<u8> {
-    let digit = |at: Option<&u8>| char::from(*at?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        match (first, digit(after.first()), digit(after.get(1))) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push(high << 4 | low);
-                rest = &after[2..];
-            }
-            _ => bytes.push(*first),
-        }
-    }
-    bytes
 }
 
 async fn exchange(client: &HttpClient, request: Request<Full<Bytes>>) -> Result<u16, String> {

@@ -137,7 +137,7 @@ fn rollout(seen: Seen<'_>) -> Rollout {
         return Rollout::Stuck(NOT_MADE.to_owned(), message);
     }
     match progressing {
-        _ if is_out => Rollout::Done,
+        _ if is_out && is_latest => Rollout::Done,
         Some(("False", Some("ProgressDeadlineExceeded"))) => {
             let (_, message) = why(seen, "", "no new replica became ready in time");
             let reason = seen.trouble.map_or("ProgressDeadlineExceeded", |trouble| &trouble.reason).to_owned();

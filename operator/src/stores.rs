@@ -372,10 +372,12 @@ mod tests {
                 assert!(uri.contains(&format!("timeoutSeconds={WATCH_SECONDS}")), "{uri}");
             }
         };
-        tokio::select! {
-            () = all => {}
-            () = queue.for_each(|_| std::future::ready(())) => {}
-            () = tokio::time::sleep(Duration::from_secs(60)) => panic!("not all is watched"),
-        }
+        let following = async {
+            tokio::select! {
+                () = all => {}
+                () = queue.for_each(|_| std::future::ready(())) => panic!("the queue ended"),
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), following).await.expect("not all is watched");
     }
 }

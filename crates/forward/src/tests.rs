@@ -221,7 +221,7 @@ async fn a_streamed_body_is_not_made_up_again() {
 #[tokio::test]
 async fn time_limits_hold_before_and_within_the_answer() {
     locally(async {
-        let limits = Limits { total: Duration::from_millis(50), ..Limits::default() };
+        let limits = Limits { total: Duration::from_secs(1), ..Limits::default() };
         let silent = upstream(|stream, _| async move {
             std::future::pending::<()>().await;
             drop(stream);
@@ -248,7 +248,7 @@ async fn time_limits_hold_before_and_within_the_answer() {
 #[tokio::test]
 async fn an_answer_that_always_has_more_ends_at_its_limit() {
     locally(async {
-        let limits = Limits { total: Duration::from_millis(200), ..Limits::default() };
+        let limits = Limits { total: Duration::from_secs(1), ..Limits::default() };
         let target = upstream(|mut stream, _| async move {
             read_head(&mut stream).await;
             let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n2\r\ncd\r\n";

@@ -6,22 +6,32 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use wire::FunctionName;
 
 /// What is being removed is called so; no function can be.
-const ASIDE: &str = ".purged-";
+pub(crate) const ASIDE: &str = ".purged-";
 
 /// How long one is removed before the next may be.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Where data directories are.
 #[derive(Clone, Debug)]
-pub(crate) struct Data(PathBuf);
+pub(crate) struct Data {
+    dir: PathBuf,
+    stopped: Arc<AtomicBool>,
+}
 
 impl Data {
     pub(crate) fn new(dir: &Path) -> Self {
-        Self(dir.to_owned())
+        Self { dir: dir.to_owned(), stopped: Arc::default() }
+    }
+
+    /// Ends what may take long, here and for whoever asks; the next start goes on with it.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
     }
 
     /// The directory of a function, made when it is not there.
@@ -52,7 +62,11 @@ impl Data {
     /// Takes a function's directory out of the way, for good once this returns: replicas that are still ending keep what
     /// they have open, and a function of the same name starts with an empty one. Where it is now, to be removed.
     pub(crate) fn set_aside(&self, name: &FunctionName) -> io::Result<Option<PathBuf>> {
-        let namespace = self.0.join(name.namespace());
+        let namespace = self.dir.join(name.namespace());
+        // While it has the name: what has it next may be of the same project.
+        if let Err(error) = quota::forget(&self.path(name)) {
+            tracing::warn!(function = %name, %error, "The quota of what is removed stays behind");
+        }
         let aside = namespace.join(format!("{ASIDE}{:08x}", rand::random::<u32>()));
         if disk::unless_gone(fs::rename(self.path(name), &aside))?.is_none() {
             return Ok(None);
@@ -63,37 +77,39 @@ impl Data {
 
     /// Removes what was taken out of the way.
     pub(crate) fn purge(&self, name: &FunctionName, aside: &Path) {
-        if let Err(error) = remove(aside) {
+        if let Err(error) = self.remove(aside) {
             tracing::warn!(function = %name, %error, "Not all of the data is removed: what still ends may write to it. It is tried again");
         }
     }
 
     /// Whether the file system can hold these directories to a size.
     pub(crate) fn can_bound(&self, has_users: bool) -> Result<(), Unavailable> {
-        quota::available(&self.0, has_users)
+        quota::available(&self.dir, has_users)
     }
 
     /// Goes on with removals that a crash has interrupted, or that replicas which were still ending have spoilt.
     pub(crate) fn finish_purges(&self) -> io::Result<()> {
         let mut finished = Ok(());
-        for (_, namespace) in disk::entries(&self.0)? {
+        for (_, namespace) in disk::entries(&self.dir)? {
             for (_, path) in disk::entries(&namespace)?.into_iter().filter(|(name, _)| name.starts_with(ASIDE)) {
                 // One that cannot be removed is no reason to keep the others.
-                finished = remove(&path).and(finished);
+                finished = self.remove(&path).and(finished);
             }
         }
         finished
     }
 
-    fn path(&self, name: &FunctionName) -> PathBuf {
-        self.0.join(name.namespace()).join(name.name())
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
     }
-}
 
-/// Removes a directory and what bounded it.
-fn remove(aside: &Path) -> io::Result<()> {
-    if let Err(error) = quota::forget(aside) {
-        tracing::warn!(%error, dir = %aside.display(), "The quota of what is removed stays behind");
+    fn remove(&self, aside: &Path) -> io::Result<()> {
+        let in_time = disk::within(PATIENCE);
+        let removed = disk::remove_dir(aside, || in_time() && !self.is_stopped());
+        removed.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", aside.display())))
     }
-    disk::remove_dir(aside, PATIENCE)
+
+    fn path(&self, name: &FunctionName) -> PathBuf {
+        self.dir.join(name.namespace()).join(name.name())
+    }
 }

@@ -1,12 +1,12 @@
 //! Files that are whole or not there: written beside, synced, renamed, the directory synced.
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, chmod, fchmod, fstat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use rustix::path::Arg;
 use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -98,24 +98,35 @@ pub(crate) fn remove(path: &Path) -> io::Result<bool> {
 }
 
 /// How long a replica's directory is removed, at most: whoever has hidden there may go on writing.
-pub(crate) const BRIEFLY: Duration = Duration::from_secs(10);
+const BRIEFLY: Duration = Duration::from_secs(10);
 
-/// Removes a directory with all in it; nothing when it is not there. What is below is moved up to be emptied in its
+/// Until so much time is over.
+pub(crate) fn within(time: Duration) -> impl Fn() -> bool {
+    let begun = Instant::now();
+    move || begun.elapsed() < time
+}
+
+/// For what there is little of, or somebody waits.
+pub(crate) fn briefly() -> impl Fn() -> bool {
+    within(BRIEFLY)
+}
+
+/// Removes a directory with all in it, as long as there is a reason to go on; nothing when it is not there. What is below is moved up to be emptied in its
 /// turn: however deep a function has made it, neither the stack nor the number of open files grows. What cannot be
 /// removed is no reason to keep the rest, which may be what there is no room for.
-pub(crate) fn remove_dir(path: &Path, within: Duration) -> io::Result<()> {
-    let top = match open_dir(CWD, path) {
+pub(crate) fn remove_dir(path: &Path, go_on: impl Fn() -> bool) -> io::Result<()> {
+    let top = match open_to_empty(CWD, path) {
         // A link somebody has put in its place.
         Err(Errno::NOTDIR | Errno::LOOP) => return unless_gone(fs::remove_file(path)).map(drop),
         opened => unless_gone(opened)?,
     };
     let Some(top) = top else { return Ok(()) };
-    let (begun, mut moved) = (Instant::now(), 0);
+    let mut moved = 0;
     loop {
         let (mut removed, mut failed) = (0u64, None);
         let before = moved;
         let found = each_entry(&top, |name| {
-            if begun.elapsed() > within {
+            if !go_on() {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
                     "it is written to, or large: not all is removed yet",
@@ -123,7 +134,7 @@ pub(crate) fn remove_dir(path: &Path, within: Duration) -> io::Result<()> {
             }
             match empty_and_remove(&top, name, &mut moved) {
                 Ok(()) => removed += 1,
-                Err(error) => failed = Some(error),
+                Err(error) => failed = Some(in_entry(name, &error)),
             }
             Ok(())
         })?;
@@ -142,12 +153,12 @@ fn empty_and_remove(top: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<(
     if remove_unless_full(top, name)? {
         return Ok(());
     }
-    let Some(dir) = unless_gone(open_dir(top, name))? else { return Ok(()) };
+    let Some(dir) = unless_gone(open_to_empty(top, name))? else { return Ok(()) };
     let mut failed = None;
     each_entry(&dir, |below| {
         let done = remove_unless_full(&dir, below)
             .and_then(|gone| if gone { Ok(()) } else { move_up(&dir, below, top, moved) });
-        failed = done.err().or(failed.take());
+        failed = done.err().map(|error| in_entry(below, &error)).or(failed.take());
         Ok(())
     })?;
     match failed {
@@ -160,12 +171,17 @@ fn empty_and_remove(top: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<(
 /// Removes a file or an empty directory; `false` for a directory with something in it.
 fn remove_unless_full(dir: &OwnedFd, name: &CStr) -> io::Result<bool> {
     match unlinkat(dir, name, AtFlags::empty()) {
-        Err(Errno::ISDIR | Errno::PERM) => match unless_gone(unlinkat(dir, name, AtFlags::REMOVEDIR)) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
-            removed => removed.map(|_| true),
+        Err(file @ (Errno::ISDIR | Errno::PERM)) => match unlinkat(dir, name, AtFlags::REMOVEDIR) {
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            Err(Errno::NOTDIR) => Err(file.into()),
+            removed => unless_gone(removed).map(|_| true),
         },
         removed => unless_gone(removed).map(|_| true),
     }
+}
+
+fn in_entry(name: &CStr, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", name.to_string_lossy()))
 }
 
 /// Under the next number that is no name there yet.
@@ -174,9 +190,33 @@ fn move_up(from: &OwnedFd, name: &CStr, top: &OwnedFd, moved: &mut u64) -> io::R
         *moved += 1;
         match renameat(from, name, top, format!(".{moved}")) {
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
+            // A directory that is moved is written to: it is told where it is now.
+            Err(Errno::ACCESS) if open_to_empty(from, name).is_ok() => {
+                return unless_gone(renameat(from, name, top, format!(".{moved}"))).map(drop);
+            }
             done => return unless_gone(done).map(drop),
         }
     }
+}
+
+/// Opens a directory that is to be emptied, which its owner may whatever its mode is.
+fn open_to_empty(at: impl AsFd, path: impl Arg + Copy) -> rustix::io::Result<OwnedFd> {
+    let dir = match open_dir(&at, path) {
+        Err(Errno::ACCESS) => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let place = openat(&at, path, flags, Mode::empty())?;
+            // By what is open: whoever made it may put a link there meanwhile.
+            chmod(format!("/proc/self/fd/{}", place.as_raw_fd()), Mode::RWXU)?;
+            open_dir(&at, path)?
+        }
+        opened => opened?,
+    };
+    if Mode::from_raw_mode(fstat(&dir)?.st_mode).contains(Mode::RWXU) {
+        return Ok(dir);
+    }
+    // Where it is another's, what comes next says so.
+    fchmod(&dir, Mode::RWXU).unwrap_or_default();
+    Ok(dir)
 }
 
 /// Does something with every entry of a directory; how many there were.
@@ -261,9 +301,35 @@ mod tests {
             drop(openat(&dir, "file", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap());
             dir = open_dir(&dir, "a").unwrap();
         }
-        remove_dir(&top, Duration::from_secs(600)).unwrap();
+        remove_dir(&top, || true).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         std::os::unix::fs::symlink("/", &top).unwrap();
-        remove_dir(&top, Duration::from_secs(600)).unwrap();
+        remove_dir(&top, || true).unwrap();
+    }
+
+    #[test]
+    fn a_tree_is_removed_whatever_the_modes_are_that_its_owner_has_given() {
+        if rustix::process::geteuid().is_root() {
+            return eprintln!("root asks for no mode; the tests run as an ordinary user, too");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().join("top");
+        fs::create_dir_all(top.join("a/b/c")).unwrap();
+        fs::write(top.join("a/b/file"), "").unwrap();
+        for (dir, mode) in [("a/b/c", 0o555), ("a/b", 0o000), ("a", 0o555), ("", 0o100)] {
+            fs::set_permissions(top.join(dir), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        remove_dir(&top, || true).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        let error = remove_dir(folder.path(), || false).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(remove_dir(&folder.path().join("file/below"), || true).is_err());
+        assert_eq!(in_entry(c"file", &Errno::PERM.into()).to_string(), "file: Operation not permitted (os error 1)");
     }
 }

@@ -129,7 +129,6 @@ impl LocalProvider {
             clock: Arc::clone(&clock),
             limits: config.images,
             measure_interval: config.measure_interval,
-            stopped: Arc::default(),
         };
         Ok(Arc::new(Self {
             upkeep,

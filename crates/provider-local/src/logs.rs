@@ -76,7 +76,7 @@ impl Logs {
             open.file.close();
             open.followers = None;
         }
-        disk::remove_dir(&self.path(name), disk::BRIEFLY)
+        disk::remove_dir(&self.path(name), disk::briefly())
     }
 
     fn path(&self, name: &FunctionName) -> PathBuf {

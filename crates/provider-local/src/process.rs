@@ -117,7 +117,7 @@ impl ReplicaDir {
     /// Removes it, when nothing runs in it any more.
     fn remove(&self, secrets: &Secrets) {
         secrets.unmount(&self.secrets());
-        if let Err(error) = disk::remove_dir(&self.0, disk::BRIEFLY) {
+        if let Err(error) = disk::remove_dir(&self.0, disk::briefly()) {
             tracing::warn!(%error, dir = %self.0.display(), "A replica's directory cannot be removed");
         }
     }

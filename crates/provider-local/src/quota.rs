@@ -8,6 +8,8 @@ mod sys;
 #[cfg(test)]
 mod tests;
 
+use crate::data::ASIDE;
+use crate::disk;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sandbox::uids;
@@ -119,7 +121,7 @@ pub(crate) fn keep_below(dir: &Path, user: Option<u32>, most_bytes: Option<u64>)
         if attributes.project != 0 && !is_ours(attributes.project) {
             return Err(QuotaError::Foreign { dir: dir.to_owned(), project: attributes.project });
         }
-        if !is_empty(&file, project).map_err(failed("read the quota of"))? {
+        if !is_empty(&file, project).map_err(failed("read the quota of"))? && !is_being_purged(dir, project) {
             return Err(QuotaError::Taken { dir: dir.to_owned(), project });
         }
         // Claimed first, and open for what is made in it last: that says that all of it is done.
@@ -170,6 +172,17 @@ fn is_empty(file: &OwnedFd, project: u32) -> rustix::io::Result<bool> {
         thread::sleep(EMPTY_PAUSE);
     }
     Ok(false)
+}
+
+/// Whether what a project holds is the data of a deleted function of the directory's name, which is being removed: it
+/// counts until it is gone.
+fn is_being_purged(dir: &Path, project: u32) -> bool {
+    let of_project = |aside: &Path| {
+        let attributes = open(aside, OFlags::DIRECTORY).and_then(|aside| sys::attributes(&aside));
+        attributes.is_ok_and(|attributes| attributes.project == project)
+    };
+    let beside = dir.parent().map_or(Ok(Vec::new()), disk::entries).unwrap_or_default();
+    beside.iter().any(|(name, path)| name.starts_with(ASIDE) && of_project(path))
 }
 
 /// Puts what is in a directory into a project. Links, sockets and the like take no room and are left out.

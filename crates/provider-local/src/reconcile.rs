@@ -167,7 +167,7 @@ impl Reconciler {
 
     /// Says of a new version that it works, or takes it back.
     fn judge(&mut self, name: &FunctionName, now: Instant) {
-        let Some(live) = self.live.get(name) else { return };
+        let Some(live) = self.live.get_mut(name) else { return };
         let Some(Entry::Known(desired)) = self.state.get(name) else { return };
         if desired.standing != Standing::New || !live.history.is_of(desired.generation) {
             return;
@@ -191,6 +191,9 @@ impl Reconciler {
         let text = format!(
             "{image} is taken back: {why}. {before}, the version before it, runs until another one is deployed"
         );
+        // Whoever reads that it is taken back finds none of its dead in the table, and no trouble besides.
+        live.trouble = None;
+        self.state.see(name, Some(live.seen()));
         let take_back = |desired: &Desired| is_wanted(desired).then(|| desired.taken_back(&text));
         if self.state.change(name, take_back) {
             tracing::error!(function = %name, text, "Version taken back");

@@ -66,7 +66,7 @@ impl Secrets {
 
     /// Removes all secrets of a namespace.
     pub(crate) fn delete_all(&self, namespace: &str) -> Result<()> {
-        disk::remove_dir(&self.dir.join(namespace), disk::BRIEFLY)
+        disk::remove_dir(&self.dir.join(namespace), disk::briefly())
             .map_err(|error| failed("delete a namespace's secrets", error))
     }
 

@@ -74,7 +74,7 @@ fn clear_dirs(run: &Path) -> io::Result<()> {
         if let Some(record) = record.filter(|record| record.boot == boot()) {
             kill_if(record.pid, || Stat::of(record.pid).is_some_and(|stat| stat.started_at == record.started_at));
         }
-        if let Err(error) = disk::remove_dir(&dir, disk::BRIEFLY) {
+        if let Err(error) = disk::remove_dir(&dir, disk::briefly()) {
             tracing::warn!(%error, dir = %dir.display(), "What an earlier run left cannot be removed");
         }
     }

@@ -1,5 +1,6 @@
 //! Upkeep beside the reconcile loop: images are unpacked before a call needs them and freed when nobody does, data
-//! directories are measured, rules of the box's firewall are set again when they are gone. Nothing here is waited for by anyone.
+//! directories are measured, rules of the box's firewall are set again when they are gone. Nothing here is waited for by
+//! anyone.
 
 use crate::config::ImageLimits;
 use crate::data::Data;
@@ -10,7 +11,6 @@ use crate::logs::Logs;
 use crate::state::State;
 use daemon::{Clock, Stop};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use wire::{FunctionName, annotation};
 
@@ -28,8 +28,6 @@ pub(crate) struct Upkeep {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: ImageLimits,
     pub(crate) measure_interval: Duration,
-    /// Between two images, or two directories, it is looked at whether there is time for more.
-    pub(crate) stopped: Arc<AtomicBool>,
 }
 
 impl Upkeep {
@@ -54,7 +52,7 @@ impl Upkeep {
         };
         tokio::select! {
             _ = all => {}
-            () = stop.wait() => self.stopped.store(true, Ordering::Relaxed),
+            () = stop.wait() => self.data.stop(),
         }
     }
 
@@ -133,8 +131,9 @@ impl Upkeep {
         self.clock.now().into()
     }
 
+    /// Between two images, or two directories, it is looked at whether there is time for more.
     fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+        self.data.is_stopped()
     }
 }
 

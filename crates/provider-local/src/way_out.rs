@@ -39,7 +39,7 @@ impl WayOut {
                     "The rules for functions with a way out were gone from the box's firewall; they are set again"
                 );
             }
-            Some(Err(error)) => tracing::error!(%error, "Functions with a way out may reach what they are not to"),
+            Some(Err(error)) => tracing::error!(%error, "Functions' way out is not what it is to be"),
             Some(Ok(false)) | None => {}
         }
     }

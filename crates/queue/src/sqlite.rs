@@ -12,6 +12,7 @@ use crate::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Requeued, Seq
 use rusqlite::{Connection, ErrorCode, OptionalExtension, named_params, params};
 pub(crate) use status::rfc3339;
 use status::status;
+use std::cell::Cell;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -80,7 +81,12 @@ pub fn open_with(directory: &Path, durability: Durability) -> Result<Arc<dyn Que
     Ok(Arc::new(Writer::start("queue-sqlite", engine)?))
 }
 
-struct Sqlite(Connection);
+struct Sqlite {
+    connection: Connection,
+    /// What the dead letters' records hold, and what they held when the batch began.
+    dead_bytes: Cell<u64>,
+    dead_bytes_before: u64,
+}
 
 impl Sqlite {
     fn open(directory: &Path, durability: Durability) -> Result<Self, QueueError> {
@@ -117,7 +123,15 @@ impl Sqlite {
             )
             .map_err(store_error)?;
         connection.set_prepared_statement_cache_capacity(32);
-        Ok(Self(connection))
+        let dead_bytes = connection
+            .query_row(
+                "SELECT coalesce(sum(length(record)), 0) FROM invocation WHERE state = 3 AND state IN (2, 3)",
+                [],
+                |row| row.get(0),
+            )
+            .map(i64::unsigned_abs)
+            .map_err(store_error)?;
+        Ok(Self { connection, dead_bytes: Cell::new(dead_bytes), dead_bytes_before: dead_bytes })
     }
 
     fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
@@ -135,10 +149,10 @@ impl Sqlite {
         if batch.len() == 1 {
             return batch.iter().map(|invocation| self.insert(invocation)).collect();
         }
-        self.0.execute_batch("SAVEPOINT push").map_err(store_error)?;
+        self.connection.execute_batch("SAVEPOINT push").map_err(store_error)?;
         let pushed: Result<Vec<_>, _> = batch.iter().map(|invocation| self.insert(invocation)).collect();
         let end = if pushed.is_ok() { "RELEASE push" } else { "ROLLBACK TO push; RELEASE push" };
-        match (pushed, self.0.execute_batch(end)) {
+        match (pushed, self.connection.execute_batch(end)) {
             (Ok(sequences), Ok(())) => Ok(sequences),
             (Err(error), _) => Err(error),
             (Ok(_), Err(error)) => Err(store_error(error)),
@@ -151,7 +165,7 @@ impl Sqlite {
             Some(key) if self.has_older(&function, key)? => BEHIND,
             _ => WAITING,
         };
-        self.0
+        self.connection
             .prepare_cached(
                 "INSERT INTO invocation (state, due, function, key, call_id, accepted_at, record)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?2, ?6)",
@@ -171,7 +185,7 @@ impl Sqlite {
     }
 
     fn has_older(&self, function: &str, key: &str) -> Result<bool, QueueError> {
-        self.0
+        self.connection
             .prepare_cached(
                 "SELECT 1 FROM invocation WHERE function = ?1 AND key = ?2 AND key IS NOT NULL AND state IN (0, 1, 4)
                  LIMIT 1",
@@ -182,7 +196,7 @@ impl Sqlite {
 
     /// The functions that have something waiting, by hopping through the index.
     fn waiting_functions(&self) -> rusqlite::Result<Vec<String>> {
-        self.0
+        self.connection
             .prepare_cached(
                 "WITH RECURSIVE names (name) AS (
                      SELECT min(function) FROM invocation WHERE state = 0
@@ -224,7 +238,7 @@ impl Sqlite {
     }
 
     fn due(&self, function: &str, now: u64, limit: usize) -> rusqlite::Result<Vec<(Sequence, u32, Vec<u8>)>> {
-        self.0
+        self.connection
             .prepare_cached(
                 "SELECT sequence, attempts, record FROM invocation
                  WHERE state = 0 AND function = ?1 AND due <= ?2 ORDER BY due, sequence LIMIT ?3",
@@ -236,28 +250,30 @@ impl Sqlite {
     }
 
     fn take(&self, sequence: Sequence) -> rusqlite::Result<usize> {
-        self.0
+        self.connection
             .prepare_cached("UPDATE invocation SET state = 1, attempts = attempts + 1 WHERE sequence = ?1")?
             .execute([number(sequence)])
     }
 
     fn end(&self, sequence: Sequence, state: u8, outcome: &Outcome, now: u64) -> Result<Answer, QueueError> {
-        let ordered: Option<(String, Option<String>)> = self
-            .0
+        let ended: Option<(String, Option<String>, Option<i64>)> = self
+            .connection
             .prepare_cached(
                 "UPDATE invocation SET state = ?2, finished_at = ?3, status = ?4, reason = ?5,
                      record = CASE ?2 WHEN 3 THEN record END
-                 WHERE sequence = ?1 AND state IN (0, 1, 4) RETURNING function, key",
+                 WHERE sequence = ?1 AND state IN (0, 1, 4) RETURNING function, key, length(record)",
             )
             .and_then(|mut update| {
                 update
                     .query_row(params![number(sequence), state, number(now), outcome.status, outcome.reason], |row| {
-                        Ok((row.get(0)?, row.get(1)?))
+                        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
                     })
                     .optional()
             })
             .map_err(store_error)?;
-        if let Some((function, Some(key))) = ordered {
+        let Some((function, key, kept)) = ended else { return Ok(Answer::Done) };
+        self.dead_bytes.set(self.dead_bytes.get() + kept.map_or(0, i64::unsigned_abs));
+        if let Some(key) = key {
             self.free_next(&function, &key).map_err(store_error)?;
         }
         Ok(Answer::Done)
@@ -265,7 +281,7 @@ impl Sqlite {
 
     /// The oldest one behind an invocation that has ended waits for nothing any more.
     fn free_next(&self, function: &str, key: &str) -> rusqlite::Result<usize> {
-        self.0
+        self.connection
             .prepare_cached(
                 "UPDATE invocation SET state = 0 WHERE state = 4 AND sequence = (
                      SELECT min(sequence) FROM invocation
@@ -275,7 +291,7 @@ impl Sqlite {
     }
 
     fn retry(&self, sequence: Sequence, outcome: &Outcome, not_before: u64) -> rusqlite::Result<usize> {
-        self.0
+        self.connection
             .prepare_cached(
                 "UPDATE invocation SET state = 0, due = ?2, status = ?3, reason = ?4
                  WHERE sequence = ?1 AND state = 1",
@@ -288,7 +304,7 @@ impl Sqlite {
             "SELECT call_id, function, state, attempts, status, reason, accepted_at, due, finished_at
              FROM invocation {rest} LIMIT :limit"
         );
-        self.0
+        self.connection
             .prepare_cached(&select)?
             .query_map(named_params! {":value": value, ":limit": number(limit as u64)}, status)?
             .collect()
@@ -318,7 +334,7 @@ impl Sqlite {
     /// Number, state, whether it is whole, function and key of the invocations of a call id, the newest first.
     #[expect(clippy::type_complexity, reason = "a row, for one reader")]
     fn of_call(&self, call_id: &str) -> rusqlite::Result<Vec<(i64, u8, bool, String, Option<String>)>> {
-        self.0
+        self.connection
             .prepare_cached(
                 "SELECT sequence, state, record IS NOT NULL, function, key FROM invocation
                  WHERE call_id = ?1 ORDER BY sequence DESC",
@@ -327,20 +343,20 @@ impl Sqlite {
             .collect()
     }
 
-    fn begin_anew(&self, sequence: i64, state: u8, now: u64) -> rusqlite::Result<usize> {
-        self.0
+    fn begin_anew(&self, sequence: i64, state: u8, now: u64) -> rusqlite::Result<()> {
+        self.connection
             .prepare_cached(
                 "INSERT INTO invocation (state, due, function, key, call_id, accepted_at, record)
                  SELECT ?2, ?3, function, key, call_id, accepted_at, record FROM invocation WHERE sequence = ?1",
             )?
             .execute(params![sequence, state, number(now)])?;
-        self.0.prepare_cached("DELETE FROM invocation WHERE sequence = ?1")?.execute([sequence])
+        self.forget_dead(sequence)
     }
 
     fn counts(&self) -> rusqlite::Result<Counts> {
         let count = |filter: &str| -> rusqlite::Result<u64> {
             let select = format!("SELECT count(*) FROM invocation WHERE {filter}");
-            self.0.prepare_cached(&select)?.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+            self.connection.prepare_cached(&select)?.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
         };
         Ok(Counts {
             // Said as the indexes have it: records may be large, and are not looked at.
@@ -355,7 +371,7 @@ impl Sqlite {
         let mut earliest = None;
         for function in self.waiting_functions()? {
             let due: i64 = self
-                .0
+                .connection
                 .prepare_cached("SELECT min(due) FROM invocation WHERE state = 0 AND function = ?1")?
                 .query_row([function], |row| row.get(0))?;
             let due = due.unsigned_abs();
@@ -373,42 +389,57 @@ impl Sqlite {
                 "UPDATE invocation SET due = ?1 WHERE {pending} AND due > ?1 AND (accepted_at > ?1 OR due > ?2)"
             );
             let times = params![number(now), number(now.saturating_add(longest))];
-            brought += self.0.prepare_cached(&update)?.execute(times)?;
+            brought += self.connection.prepare_cached(&update)?.execute(times)?;
         }
         Ok(brought as u64)
     }
 
+    /// Numbers and ends of the oldest dead letters.
+    fn oldest_dead(&self) -> rusqlite::Result<Vec<(i64, i64)>> {
+        self.connection
+            .prepare_cached(
+                "SELECT sequence, finished_at FROM invocation WHERE state = 3 AND state IN (2, 3)
+                 ORDER BY finished_at, sequence LIMIT ?1",
+            )?
+            .query_map([FORGET_DEAD_AT_ONCE], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    }
+
+    fn forget_dead(&self, sequence: i64) -> rusqlite::Result<()> {
+        let bytes: Option<i64> = self
+            .connection
+            .prepare_cached("DELETE FROM invocation WHERE sequence = ?1 RETURNING length(record)")?
+            .query_row([sequence], |row| row.get(0))?;
+        self.dead_bytes.set(self.dead_bytes.get().saturating_sub(bytes.map_or(0, i64::unsigned_abs)));
+        Ok(())
+    }
+
     fn forget(&self, before: u64, dead_before: u64) -> rusqlite::Result<u64> {
-        let mut forgotten = 0;
-        for (state, before, limit) in [(DONE, before, FORGET_AT_ONCE), (DEAD, dead_before, FORGET_DEAD_AT_ONCE)] {
-            forgotten += self
-                .0
-                .prepare_cached(
-                    "DELETE FROM invocation WHERE sequence IN (
-                         SELECT sequence FROM invocation WHERE state = ?1 AND state IN (2, 3) AND finished_at < ?2
-                         LIMIT ?3)",
-                )?
-                .execute(params![state, number(before), limit])?;
-        }
-        forgotten += self
-            .0
+        let done = self
+            .connection
             .prepare_cached(
                 "DELETE FROM invocation WHERE sequence IN (
-                     SELECT sequence FROM (
-                         SELECT sequence, sum(length(record)) OVER (ORDER BY finished_at DESC, sequence DESC) AS newer
-                         FROM invocation WHERE state = 3 AND state IN (2, 3))
-                     WHERE newer > ?1 LIMIT ?2)",
+                     SELECT sequence FROM invocation WHERE state = 2 AND state IN (2, 3) AND finished_at < ?1
+                     LIMIT ?2)",
             )?
-            .execute(params![number(MOST_DEAD_BYTES), FORGET_DEAD_AT_ONCE])?;
+            .execute(params![number(before), FORGET_AT_ONCE])?;
+        let mut forgotten = done as u64;
+        for (sequence, finished_at) in self.oldest_dead()? {
+            if finished_at >= number(dead_before) && self.dead_bytes.get() <= MOST_DEAD_BYTES {
+                break;
+            }
+            self.forget_dead(sequence)?;
+            forgotten += 1;
+        }
         self.give_back()?;
-        Ok(forgotten as u64)
+        Ok(forgotten)
     }
 
     /// Gives space that nothing used back to the disk, so much at a time that pushes need not wait for long; some is
     /// kept for the next invocations.
     fn give_back(&self) -> rusqlite::Result<()> {
-        let free: u32 = self.0.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0))?;
-        let mut vacuum = self.0.prepare_cached(&format!("PRAGMA incremental_vacuum({GIVE_BACK_AT_ONCE})"))?;
+        let free: u32 = self.connection.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0))?;
+        let mut vacuum = self.connection.prepare_cached(&format!("PRAGMA incremental_vacuum({GIVE_BACK_AT_ONCE})"))?;
         if free > GIVE_BACK_AT_ONCE {
             // Each page is a row.
             let mut pages = vacuum.query([])?;
@@ -420,7 +451,12 @@ impl Sqlite {
 
 impl Engine for Sqlite {
     fn begin(&mut self) -> Result<(), QueueError> {
-        self.0.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([])).map(drop).map_err(store_error)
+        self.dead_bytes_before = self.dead_bytes.get();
+        self.connection
+            .prepare_cached("BEGIN IMMEDIATE")
+            .and_then(|mut begin| begin.execute([]))
+            .map(drop)
+            .map_err(store_error)
     }
 
     fn apply(&mut self, ask: &Ask) -> Result<Answer, QueueError> {
@@ -458,23 +494,31 @@ impl Engine for Sqlite {
     }
 
     fn commit(&mut self) -> Result<(), QueueError> {
-        self.0.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([])).map(drop).map_err(store_error)
+        self.connection
+            .prepare_cached("COMMIT")
+            .and_then(|mut commit| commit.execute([]))
+            .map(drop)
+            .map_err(store_error)
     }
 
     fn rollback(&mut self) {
+        self.dead_bytes.set(self.dead_bytes_before);
         if self.is_open() {
-            self.0.execute_batch("ROLLBACK").unwrap_or_else(|error| tracing::warn!(%error, "a rollback failed"));
+            self.connection
+                .execute_batch("ROLLBACK")
+                .unwrap_or_else(|error| tracing::warn!(%error, "a rollback failed"));
         }
     }
 
     fn is_open(&self) -> bool {
-        !self.0.is_autocommit()
+        !self.connection.is_autocommit()
     }
 
     fn close(&mut self) {
         // The log is emptied, so that the next start is quick.
-        let emptied =
-            self.give_back().and_then(|()| self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+        let emptied = self
+            .give_back()
+            .and_then(|()| self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
         emptied.unwrap_or_else(|error| tracing::warn!(%error, "closing the queue"));
     }
 }

@@ -110,6 +110,7 @@ impl<D: Deliver> Worker<D> {
         let mut housekeeping = tokio::time::interval(LOOK_AGAIN);
         let mut before = None;
         loop {
+            let mut is_busy = false;
             let looked = self.clock.unix_millis();
             meanwhile(self.mind_the_clock(&mut before, looked), &mut calls, &mut busy).await;
             let room = self.config.max_inflight.saturating_sub(calls.len());
@@ -126,18 +127,18 @@ impl<D: Deliver> Worker<D> {
                     }
                     // What was taken may have filled a function up: the others get what is left. Calls that ended
                     // meanwhile have made room that was not looked at.
-                    if (taken > 0 || freed) && !stop.is_stopped() {
-                        continue;
-                    }
+                    is_busy = taken > 0 || freed;
                 }
                 Err(QueueError::Closed) => break,
                 Err(error) => self.say_failing(&mut failing, &error),
             }
             let woken = tokio::select! {
+                biased;
+                () = stop.wait() => Woken::Stopped,
+                _ = housekeeping.tick() => Woken::Forget,
+                () = std::future::ready(()), if is_busy => Woken::Look,
                 Some(function) = calls.next(), if !calls.is_empty() => Woken::Ended(function),
                 () = self.something_due(failing, looked) => Woken::Look,
-                _ = housekeeping.tick() => Woken::Forget,
-                () = stop.wait() => Woken::Stopped,
             };
             match woken {
                 Woken::Ended(function) => ended(&mut busy, &function),

@@ -47,7 +47,8 @@ pub struct Egress {
 struct Made {
     /// The number of the last link: numbers go round, so that answers to a link that is gone do not reach a new one.
     last: u32,
-    /// The devices between which the box is not to pass anything on. The rules have them too, but those may be gone.
+    /// The devices between which the box is not to pass anything on; none where forwarding is somebody else's. The rules
+    /// have them too, but those may be gone.
     unrouted: Option<Vec<String>>,
 }
 
@@ -126,29 +127,34 @@ impl Egress {
             )
         })?;
         let firewall = Firewall::find(tag, programs)?;
-        let egress = Self { prefix, block, firewall, made: Mutex::default() };
-        egress.prepare(&mut egress.made())?;
+        let made = Made { last: 0, unrouted: forwarding::unrouted(&firewall)? };
+        let egress = Self { prefix, block, firewall, made: Mutex::new(made) };
+        egress.prepare(&egress.made())?;
         Ok(egress)
     }
 
     /// Sets the rules, then turns forwarding on, in this order: nothing is passed on that the rules do not see.
-    fn prepare(&self, made: &mut Made) -> Result<(), EgressError> {
-        // Devices that came later may need to be passed on to.
-        if made.unrouted.is_none() {
-            made.unrouted = forwarding::unrouted(&self.firewall)?;
-        }
+    fn prepare(&self, made: &Made) -> Result<(), EgressError> {
         let rules = Rules { prefix: &self.prefix, block: self.block, unrouted: made.unrouted.as_deref() };
         self.firewall.set(&rules)?;
-        forwarding::turn_on()
+        match made.unrouted {
+            Some(_) => forwarding::turn_on(),
+            None if forwarding::is_on()? => Ok(()),
+            // Whoever had turned it on has devices of their own, containers' for one, that a rule of ours would cut off.
+            None => Err(EgressError::unavailable(
+                "this box passes packets on no more (net.ipv4.ip_forward was 1 when the platform started, and is 0)",
+                "set it to 1 with sysctl",
+            )),
+        }
     }
 
     /// Sets right what others have undone on the box: whoever loads a firewall anew takes all rules away, ours too.
     /// Whether there was anything to be done.
     pub fn uphold(&self) -> Result<bool, EgressError> {
-        self.uphold_with(&mut self.made())
+        self.uphold_with(&self.made())
     }
 
-    fn uphold_with(&self, made: &mut Made) -> Result<bool, EgressError> {
+    fn uphold_with(&self, made: &Made) -> Result<bool, EgressError> {
         let undone = !forwarding::is_on()? || !self.firewall.is_set();
         if undone {
             self.prepare(made)?;
@@ -169,7 +175,7 @@ impl Egress {
         };
         refuse_own(inside.as_fd()).map_err(failed(&self.prefix))?;
         let mut made = self.made();
-        self.uphold_with(&mut made)?;
+        self.uphold_with(&made)?;
         for _ in 0..Block::LINKS {
             let number = made.last;
             made.last = (number + 1) % Block::LINKS;

@@ -127,6 +127,20 @@ impl PlatformImages {
         program: &Package,
         stack: &Stack,
     ) -> Result<Vec<(String, Vec<NamedPack>)>, BuildError> {
+        let functions: Vec<&Function> = stack
+            .functions
+            .iter()
+            .filter(|function| !function.skip_build && function.lang.eq_ignore_ascii_case(LANG))
+            .collect();
+        let is_taken = |name: &str| name == PROGRAM || PARTS.contains(&name);
+        if let Some(function) = functions.iter().find(|function| is_taken(&function.name)) {
+            let why = format!(
+                "{}: function {} would be taken for the platform's part of that name; give it another name",
+                stack.path.display(),
+                function.name
+            );
+            return Err(BuildError::Platform(why));
+        }
         let jobs = [Job { name: PROGRAM.to_owned(), package: program.clone() }];
         announce(&jobs);
         let profile = self.profile.as_deref().unwrap_or("release");
@@ -139,11 +153,6 @@ impl PlatformImages {
         });
         check_static(PROGRAM, &built[0])?;
         let mut packs = vec![(PROGRAM.to_owned(), Vec::from(parts))];
-        let functions: Vec<&Function> = stack
-            .functions
-            .iter()
-            .filter(|function| !function.skip_build && function.lang.eq_ignore_ascii_case(LANG))
-            .collect();
         for left in stack.functions.iter().filter(|function| !functions.iter().any(|ours| ours.name == function.name)) {
             terminal::say(format_args!("  {}: left out, it is not built here", left.name));
         }

@@ -22,7 +22,7 @@ pub const RELEASE: &str = "crema";
 const STARTS: Duration = Duration::from_secs(180);
 
 /// A publisher that is not answered gives up after so long.
-const UNANSWERED: Duration = Duration::from_secs(5);
+const UNANSWERED: Duration = Duration::from_secs(15);
 
 /// An installed platform.
 #[derive(Debug)]

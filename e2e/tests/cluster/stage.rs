@@ -141,17 +141,21 @@ impl Stage {
     }
 }
 
-/// Waits until an order goes through; all that were tried.
+/// Waits until an order goes through; all that were tried. One that has not ended is sent again: it ends by itself, too.
 pub(crate) async fn sells(branch: &Branch, patience: Duration) -> Vec<String> {
-    let (tried, http) = (Mutex::new(Vec::new()), Http::without_pool());
+    let (tried, http) = (Mutex::new(vec![uuid()]), Http::without_pool());
     within(patience, &format!("the shop in {} sells", branch.namespace), || async {
-        let id = uuid();
-        tried.lock().unwrap().push(id.clone());
+        let id = tried.lock().unwrap().last().unwrap().clone();
         let order = espresso(&id).to_string();
         // It may be connected to what has just gone.
         let sent = tokio::time::timeout(TRIES_AGAIN, async { http.post(&branch.at("function", "order"), order).await });
         let answer = sent.await.map_err(|_| format!("no answer within {TRIES_AGAIN:?}"))??;
-        if answer.status == 201 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text())) }
+        match answer.status {
+            201 => return Ok(()),
+            402 | 409 => tried.lock().unwrap().push(uuid()),
+            _ => {}
+        }
+        Err(format!("{} {}", answer.status, answer.text()))
     })
     .await;
     tried.into_inner().unwrap()

@@ -74,7 +74,14 @@ impl Site {
         let listen = format!("127.0.0.1:{}", self.gateway);
         let mut program = self.start(
             "gateway",
-            &[("CREMA_STATE", state), ("CREMA_LISTEN", listen), ("CREMA_METRICS", "127.0.0.1:0".to_owned())],
+            &[
+                ("CREMA_STATE", state),
+                ("CREMA_LISTEN", listen),
+                ("CREMA_METRICS", "127.0.0.1:0".to_owned()),
+                // An attempt that a kill has cut short is one, and the waits grow.
+                ("initial_retry_wait", "1s".to_owned()),
+                ("max_retry_wait", "5s".to_owned()),
+            ],
         );
         eventually("the gateway is there", || {
             assert!(program.0.try_wait().unwrap().is_none(), "it ended:\n{}", self.printed());

@@ -77,7 +77,7 @@ async fn what_is_scaled_to_zero_under_a_waiting_call_is_started_again() {
 
 #[tokio::test]
 async fn waiting_is_bounded_and_says_why() {
-    let config = Config { scale_max_waiting: 1, scale_wait: Duration::from_millis(300), ..Config::default() };
+    let config = Config { scale_max_waiting: 1, scale_wait: Duration::from_secs(3), ..Config::default() };
     let stage = Stage::with(config, None).await;
     stage.script("f", Script { at_most: 0, ..Script::default() });
     stage.deploy("f", [].into()).await;

@@ -18,8 +18,8 @@ fn rolled_out(replicas: i32, available: i32) -> Deployment {
     let progressing = json!({"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"});
     deployment(
         replicas,
-        json!({"observedGeneration": 2, "replicas": replicas, "availableReplicas": available,
-        "conditions": [progressing]}),
+        json!({"observedGeneration": 2, "replicas": replicas, "updatedReplicas": replicas,
+        "availableReplicas": available, "conditions": [progressing]}),
     )
 }
 
@@ -140,7 +140,15 @@ fn a_quota_that_is_met_while_it_is_scaled_stalls_no_version_that_is_rolled_out()
     let healthy = condition(Some(&none), HEALTHY).unwrap();
     assert_eq!(healthy.message, "FailedCreate: exceeded quota: small");
 
-    // Back to the version before: the replicas that are there are not of it.
+    // Back to the version before: the replicas that are there are not of it, whether or not others can be made.
+    let progressing = json!({"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"});
+    let back = deployment(
+        3,
+        json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 0, "availableReplicas": 3,
+        "conditions": [progressing]}),
+    );
+    let state = seen(&applied(), Some(&back), None);
+    assert_eq!(words(&state)[0], "Ready=False RollingOut");
     let back = seen(&applied(), Some(&met(3, 0, 3)), None);
     assert_eq!(words(&back)[1], "Stalled=True FailedCreate");
 }

@@ -117,7 +117,7 @@ fn a_bad_end_is_a_500_with_how_it_ended_and_what_was_written() {
 #[test]
 fn a_process_that_takes_too_long_is_killed_with_all_it_started_and_the_answer_is_408() {
     let text = "sleep 100 & echo $! >$HERE/grandchild; echo partial; wait";
-    let (_directory, watchdog) = classic(text, &[("exec_timeout", "300ms")]);
+    let (_directory, watchdog) = classic(text, &[("exec_timeout", "2s")]);
     let answer = watchdog.get("/");
     assert_eq!((answer.status, answer.body.as_str()), (408, "Killed process.\n"));
     let grandchild = std::fs::read_to_string(watchdog.here().join("grandchild")).unwrap();

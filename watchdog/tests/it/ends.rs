@@ -54,7 +54,7 @@ fn on_tcp_there_is_a_lock_file_and_sigterm_is_announced_by_health() {
         .env("TMPDIR", tmp.path())
         .env("port", port.to_string())
         .env("fprocess", "cat")
-        .env("healthcheck_interval", "500ms")
+        .env("healthcheck_interval", "3s")
         .stderr(Stdio::null())
         .spawn()
         .unwrap();

@@ -94,11 +94,11 @@ fn a_missing_command_is_a_500_that_names_it() {
 fn a_process_that_takes_too_long_is_killed_with_all_it_started() {
     for (mode, status) in [("streaming", 504), ("serializing", 500)] {
         let text = "sleep 100 & echo $! >$HERE/grandchild; wait";
-        let (_directory, watchdog) = script(mode, text, &[("exec_timeout", "300ms")]);
+        let (_directory, watchdog) = script(mode, text, &[("exec_timeout", "2s")]);
         let begun = Instant::now();
         let answer = watchdog.get("/");
         assert_eq!((answer.status, answer.body.as_str()), (status, "signal: killed"));
-        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert!(begun.elapsed() < Duration::from_secs(30));
         let grandchild = pid(&watchdog.here().join("grandchild"));
         eventually(|| !is_alive(grandchild));
     }

@@ -47,7 +47,8 @@ impl Service for Process {
         match request.uri().path() {
             "/echo" => Response::new(Box::pin(request.into_body())),
             "/slow" => {
-                tokio::time::sleep(Duration::from_millis(700)).await;
+                let millis = request.uri().query().map_or(700, |millis| millis.parse().unwrap());
+                tokio::time::sleep(Duration::from_millis(millis)).await;
                 Response::new(text("slow".to_owned()))
             }
             "/exit" => std::process::exit(request.uri().query().unwrap().parse().unwrap()),
@@ -156,7 +157,7 @@ fn the_upstreams_path_stands_before_each_requests() {
 #[test]
 fn it_is_ready_when_the_process_listens() {
     let port = free_port();
-    let watchdog = start_at(port, "", &[("TEST_START_AFTER", "500")]);
+    let watchdog = start_at(port, "", &[("TEST_START_AFTER", "3000")]);
     assert_eq!(watchdog.get("/_/ready").status, 503);
     assert_eq!(watchdog.get("/_/health").status, 200);
     let early = watchdog.get("/");
@@ -175,8 +176,8 @@ fn the_function_may_say_itself_whether_it_is_ready() {
 
 #[test]
 fn a_call_that_takes_too_long_is_504_and_the_process_lives_on() {
-    let (_, watchdog) = start(&[("exec_timeout", "100ms")]);
-    let answer = watchdog.get("/slow");
+    let (_, watchdog) = start(&[("exec_timeout", "2s")]);
+    let answer = watchdog.get("/slow?20000");
     assert_eq!((answer.status, answer.body.as_str()), (504, ""));
     assert!(answer.head.contains("x-openfaas-internal: of-watchdog"), "{}", answer.head);
     assert_eq!(watchdog.get("/").status, 200);

@@ -105,12 +105,12 @@ fn messages_go_both_ways_and_the_request_arrives_as_it_was_sent() {
 
 #[test]
 fn a_silent_one_stays_open_beyond_every_time_limit_and_counts_as_in_flight() {
-    let times = [("read_timeout", "50ms"), ("write_timeout", "50ms"), ("exec_timeout", "50ms"), ("max_inflight", "1")];
+    let times = [("read_timeout", "1s"), ("write_timeout", "1s"), ("exec_timeout", "1s"), ("max_inflight", "1")];
     let watchdog = start(&times);
     function_sdk::testing::block_on(async {
         let (mut socket, _) = open(&watchdog).await;
         let begun = Instant::now();
-        eventually(|| begun.elapsed() > Duration::from_millis(900));
+        eventually(|| begun.elapsed() > Duration::from_millis(2_500));
         assert_eq!(watchdog.get("/").status, 429);
         assert_eq!(watchdog.get("/_/ready").status, 429);
         echo(&mut socket, Message::text("still there")).await;

@@ -63,7 +63,7 @@ fn after_the_signal_health_is_bad_calls_go_on_and_what_is_under_way_ends_well() 
             entered: RefCell::new(Some(entered)),
             draining: Cell::new(false),
         });
-        let linger = Settings { healthcheck_interval: Duration::from_millis(300), ..settings() };
+        let linger = Settings { healthcheck_interval: Duration::from_secs(2), ..settings() };
         let server = Server::bind(linger).unwrap();
         let address = tcp(&server.address());
         let (stop, stopped) = oneshot::channel();

@@ -6,9 +6,19 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tar::{EntryType, Header};
 use tempfile::TempDir;
 use wire::image_reference::ImageReference;
+
+/// Waits until something is so: a process that another test starts has our locks for a moment.
+pub(crate) fn eventually(so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "not within 30 s");
+        std::thread::yield_now();
+    }
+}
 
 pub(crate) fn reference(text: &str) -> ImageReference {
     text.parse().unwrap()

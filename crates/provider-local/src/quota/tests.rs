@@ -170,6 +170,20 @@ fn what_is_purged_is_forgotten() {
 }
 
 #[test]
+fn a_function_is_held_to_its_size_while_the_data_of_the_one_before_it_is_being_purged() {
+    Disk::each("a_function_is_held_to_its_size_while_the_data_of_the_one_before_it_is_being_purged", |disk| {
+        let order = directory(disk, "order", FIRST);
+        keep_below(&order, Some(FIRST), Some(4 * MIB)).unwrap();
+        write(&order.join("file"), FIRST, MIB).unwrap();
+        let aside = disk.data().set_aside(&name("order")).unwrap().unwrap();
+        let order = directory(disk, "order", FIRST);
+        assert_eq!(keep_below(&order, Some(FIRST), Some(4 * MIB)).unwrap(), Kept::Newly);
+        disk.data().purge(&name("order"), &aside);
+        refused(write(&order.join("file"), FIRST, 8 * MIB));
+    });
+}
+
+#[test]
 fn what_an_interrupted_start_has_left_is_finished() {
     Disk::each("what_an_interrupted_start_has_left_is_finished", |disk| {
         let order = directory(disk, "order", FIRST);

@@ -46,10 +46,17 @@ async fn fails(bench: &Bench, bad: FunctionDeployment, why: &str) {
 }
 
 #[tokio::test]
-async fn a_version_that_does_not_work_leaves_the_one_before_serving() {
+async fn a_version_that_does_not_get_ready_leaves_the_one_before_serving() {
     let bench = Bench::with(|config| config.start_timeout = Duration::from_millis(1500));
     bench.deployed(deployment("steady")).await;
     fails(&bench, behaving("steady", "never-ready"), "was not ready within 1.5 s").await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_that_does_not_work_leaves_the_one_before_serving() {
+    let bench = Bench::new();
+    bench.deployed(deployment("steady")).await;
     fails(&bench, behaving("steady", "crash"), "was ended by signal 6").await;
     let store = Store::open(bench.dir.path().join("images")).unwrap();
     let bad = || FunctionDeployment { image: IMAGE_UNDER_TEST.to_owned(), ..deployment("steady") };

@@ -90,7 +90,8 @@ async fn with_a_data_directory_there_is_one_process_and_the_data_stay() {
     bench.provider.update(next).await.unwrap();
     eventually("the new version", || bench.table().get(&name("keeper")).unwrap().ready.iter().any(|_| !runs(old)))
         .await;
-    assert_eq!(call(&bench.socket(&name("keeper")), "/data").await, "precious");
+    let socket = bench.ready(&name("keeper"), 1).await;
+    assert_eq!(call(&socket, "/data").await, "precious");
 
     bench.provider.delete(&name("keeper"), false).await.unwrap();
     let socket = bench.deployed(with_data(deployment("keeper"))).await;

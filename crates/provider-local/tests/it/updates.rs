@@ -62,10 +62,14 @@ impl Load {
 
 /// Waits as a call at the gateway does, and takes one replica after the other.
 async fn replica(name: &FunctionName, table: &mut ReplicaTable, turn: usize) -> PathBuf {
-    let ready = table.wait_for(name, |found| found.is_some_and(|found| !found.ready.is_empty()));
+    let mut address = None;
+    let ready = table.wait_for(name, |found| {
+        let ready = found.map_or(&[][..], |found| &found.ready);
+        address = ready.get(turn % ready.len().max(1)).map(|replica| replica.address.clone());
+        address.is_some()
+    });
     assert!(tokio::time::timeout(PATIENCE, ready).await.is_ok_and(|alive| alive), "no replica came");
-    let found = table.get(name).unwrap();
-    match found.ready.get(turn % found.ready.len().max(1)).map(|replica| replica.address.clone()) {
+    match address {
         Some(Address::Unix(socket)) => socket.path(),
         other => panic!("no socket: {other:?}"),
     }

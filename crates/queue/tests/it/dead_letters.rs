@@ -3,8 +3,10 @@
 use crate::stores::Store::{Sled, Sqlite};
 use crate::stores::{Store, invocation, keyed, raw_sled};
 use crate::suite::{NOW, answered, failed, fresh, ids, lease};
-use queue::{Counts, Invocation, MOST_DEAD_BYTES, Requeued};
+use queue::{Counts, Invocation, MOST_DEAD_BYTES, Queue, Requeued};
 use rstest::rstest;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use wire::call::CallState;
@@ -140,18 +142,33 @@ fn without_bodies(store: Store, directory: &TempDir) -> usize {
 #[tokio::test]
 async fn the_oldest_dead_letters_go_when_all_hold_too_much(#[case] store: Store) {
     let (directory, queue) = fresh(store);
-    let size = MOST_DEAD_BYTES as usize / 4 + 1;
-    for number in 0..6 {
-        let large = Invocation { body: vec![7; size].into(), ..invocation(&number.to_string(), "f") };
-        queue.push(vec![large]).await.unwrap();
-        let leases = lease(&queue, 1).await;
-        queue.bury(leases[0].sequence, failed("no answer"), 3_000 + number).await.unwrap();
-    }
+    give_up_large_ones(&queue, 0..6).await;
     queue.close().await;
     let queue = store.open(directory.path());
-    while queue.forget(0, 0).await.unwrap() > 0 {}
-    let kept = queue.dead_letters(10).await.unwrap();
-    assert_eq!(kept.iter().map(|call| call.call_id.as_str()).collect::<Vec<_>>(), ["5", "4", "3"]);
+    assert_eq!(kept(&queue).await, ["5", "4", "3"]);
+    assert_eq!(queue.requeue("4", NOW).await.unwrap(), Requeued::Queued);
+    let leases = lease(&queue, 1).await;
+    queue.finish(leases[0].sequence, answered(200), NOW).await.unwrap();
+    give_up_large_ones(&queue, 6..7).await;
+    assert_eq!(kept(&queue).await, ["6", "5", "3"], "there was room for one");
+    give_up_large_ones(&queue, 7..8).await;
+    assert_eq!(kept(&queue).await, ["7", "6", "5"]);
     assert_eq!(queue.counts().await.unwrap(), Counts { pending: 0, dead: 3 });
     queue.close().await;
+}
+
+/// Dead letters of which three have room.
+async fn give_up_large_ones(queue: &Arc<dyn Queue>, numbers: Range<u64>) {
+    for number in numbers {
+        let body = vec![7; MOST_DEAD_BYTES as usize / 4 + 1].into();
+        queue.push(vec![Invocation { body, ..invocation(&number.to_string(), "f") }]).await.unwrap();
+        let leases = lease(queue, 1).await;
+        queue.bury(leases[0].sequence, failed("no answer"), 3_000 + number).await.unwrap();
+    }
+}
+
+/// The dead letters, the newest first, once nothing more is to be forgotten.
+async fn kept(queue: &Arc<dyn Queue>) -> Vec<String> {
+    while queue.forget(0, 0).await.unwrap() > 0 {}
+    queue.dead_letters(10).await.unwrap().into_iter().map(|call| call.call_id).collect()
 }

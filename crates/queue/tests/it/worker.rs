@@ -118,7 +118,8 @@ impl Stage {
     async fn until(&self, what: &str, so: impl AsyncFn(&Self) -> bool) {
         let begun = Instant::now();
         while !so(self).await {
-            assert!(begun.elapsed() < Duration::from_secs(30), "not within 30 s: {what}; {:?}", self.functions.calls());
+            let calls = self.functions.calls();
+            assert!(begun.elapsed() < Duration::from_secs(30), "not within 30 s: {what}; {:?}", calls.iter().take(20));
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -303,16 +304,18 @@ async fn what_has_ended_is_forgotten_in_time() {
     stage.queue.close().await;
 }
 
-/// A queue whose disk is full, or that always has more to forget, as long as it is told so.
+/// A queue whose disk is full, that always has more to forget, or something new to deliver, as long as it is told so.
 struct Troubled {
     queue: Arc<dyn Queue>,
     full: AtomicBool,
     endless: AtomicBool,
+    busy: AtomicBool,
 }
 
 impl Troubled {
     fn new(queue: &Arc<dyn Queue>) -> Arc<Self> {
-        Arc::new(Self { queue: Arc::clone(queue), full: AtomicBool::default(), endless: AtomicBool::default() })
+        let [full, endless, busy] = [(); 3].map(|()| AtomicBool::default());
+        Arc::new(Self { queue: Arc::clone(queue), full, endless, busy })
     }
 
     fn check(&self) -> Result<(), QueueError> {
@@ -327,6 +330,9 @@ impl Queue for Troubled {
     }
     async fn lease(&self, limit: usize, full: Vec<FunctionName>, now: u64) -> Result<Vec<Lease>, QueueError> {
         self.check()?;
+        if self.busy.load(Ordering::SeqCst) {
+            self.queue.push(vec![invocation("next", "f")]).await?;
+        }
         self.queue.lease(limit, full, now).await
     }
     async fn next_due(&self) -> Result<Option<u64>, QueueError> {
@@ -409,6 +415,27 @@ async fn what_there_is_to_forget_keeps_nobody_waiting() {
             stage.until_state("a", CallState::Done).await;
             stage.push("b", "f").await;
             stage.until_state("b", CallState::Done).await;
+        })
+        .await;
+    stage.queue.close().await;
+}
+
+#[tokio::test]
+async fn what_has_ended_is_forgotten_however_much_there_is_to_deliver() {
+    let mut stage = Stage::new();
+    stage
+        .play(4, async |stage| {
+            stage.push("done", "f").await;
+            stage.until_state("done", CallState::Done).await;
+        })
+        .await;
+    stage.clock.advance(Duration::from_secs(3_601));
+    let busy = Troubled::new(&stage.queue);
+    busy.busy.store(true, Ordering::SeqCst);
+    stage.queue = busy;
+    stage
+        .play(1_000, async |stage| {
+            stage.until("it is gone", async |stage| stage.queue.call("done").await.unwrap().is_none()).await;
         })
         .await;
     stage.queue.close().await;

@@ -1,13 +1,11 @@
 //! Whoever dies when: nothing is left.
 
-use crate::room::{Room, is_root, launcher, levels, start};
+use crate::room::{PATIENCE, Room, is_root, launcher, levels, start};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use sandbox::{Level, Network, Spec, StartError, reap};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A program that has a child in its group, and a number that stands in the command lines of both and of nothing else.
 fn with_child(room: &Room, level: Level, test: u32) -> (Spec, String) {

@@ -141,6 +141,12 @@ fn what_cannot_be_built_is_said_with_what_to_do() {
         let error = source.build(&images).unwrap_err();
         assert!(error.contains(expected), "{error}");
     }
+    for name in ["platform", "gateway"] {
+        let functions = format!("  {name}: {{lang: rust, handler: ./f, image: a/f:1}}\n");
+        source.write("stack.yml", &format!("provider: {{name: openfaas}}\nfunctions:\n{functions}"));
+        let error = source.build(&usual()).unwrap_err();
+        assert!(error.contains("give it another name") && error.contains(name), "{error}");
+    }
     source.write("Cargo.toml", "[workspace]\nmembers = [\"f\"]\nresolver = \"3\"\n");
     let error = source.build(&usual()).unwrap_err();
     assert!(error.contains("does not hold Crema's source"), "{error}");
