@@ -26,11 +26,16 @@ pub fn levels() -> &'static [&'static str] {
 
 /// A platform with the actor's images and at most this level of isolation.
 pub async fn stage(state: &State, level: &str, environment: &[(&str, &str)]) -> Platform {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    stage_with(state, level, Options { environment, ..Options::default() }).await
+}
+
+/// The same with more options.
+pub async fn stage_with(state: &State, level: &str, options: Options) -> Platform {
     state.copy_images(actors());
     let stack = state.log().with_file_name("stack.yml");
     std::fs::write(&stack, STACK).unwrap();
-    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let options = Options { stack, environment, ..Options::default() };
+    let options = Options { stack, ..options };
     Platform::start(state, &options.with(&["--no-build", "--isolation-max", level])).await
 }
 

@@ -34,11 +34,14 @@ pub struct Options {
     pub arguments: Vec<String>,
     /// More environment.
     pub environment: Vec<(String, String)>,
+    /// A program that becomes `crema`, with its arguments.
+    pub before: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { stack: root().join("stack.yml"), folder: root(), arguments: Vec::new(), environment: Vec::new() }
+        let (stack, folder) = (root().join("stack.yml"), root());
+        Self { stack, folder, arguments: Vec::new(), environment: Vec::new(), before: Vec::new() }
     }
 }
 
@@ -264,7 +267,14 @@ impl Drop for Platform {
 /// Starts `crema up` without waiting for anything.
 pub fn spawn(state: &State, options: &Options) -> Child {
     let log = File::options().create(true).append(true).open(state.log()).unwrap();
-    let mut command = Command::new(binary("crema"));
+    let mut command = match options.before.split_first() {
+        Some((before, arguments)) => {
+            let mut command = Command::new(before);
+            command.args(arguments).arg(binary("crema"));
+            command
+        }
+        None => Command::new(binary("crema")),
+    };
     command.args(["up", "--state"]).arg(state.path());
     for (flag, value) in [
         ("-f", options.stack.as_os_str()),

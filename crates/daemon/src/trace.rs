@@ -4,8 +4,16 @@
 //! and nothing else is done.
 
 use crate::env::Env;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Request, Response};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter as Exporter};
@@ -43,6 +51,27 @@ static EXPORTING: AtomicBool = AtomicBool::new(false);
 #[must_use]
 pub fn exporting() -> bool {
     EXPORTING.load(Ordering::Relaxed)
+}
+
+/// How long a receiver may take: OTLP's usual time.
+const LIMIT: Duration = Duration::from_secs(10);
+/// The longest answer that is read.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+/// Posts spans. The exporter's own client speaks HTTP/2 besides, which was a twentieth of the whole program.
+#[derive(Debug)]
+struct Post(Client<HttpConnector, Full<Bytes>>);
+
+#[async_trait]
+impl HttpClient for Post {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let exchange = async {
+            let (head, body) = self.0.request(request.map(Full::new)).await?.into_parts();
+            let body = Limited::new(body, LONGEST_ANSWER).collect().await?.to_bytes();
+            Ok(Response::from_parts(head, body))
+        };
+        tokio::time::timeout(LIMIT, exchange).await?
+    }
 }
 
 /// An exporter with a runtime to do its I/O on: the SDK calls it from a thread that has none.
@@ -88,6 +117,7 @@ where
     let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
     let exporter = SpanExporter::builder()
         .with_http()
+        .with_http_client(Post(Client::builder(TokioExecutor::new()).build_http()))
         .with_endpoint(url)
         .build()
         .map_err(|error| TraceError(error.to_string()))?;

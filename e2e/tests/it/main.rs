@@ -20,6 +20,7 @@ mod saga;
 mod saga_kills;
 mod standalone;
 mod trace;
+mod unit;
 mod update_kills;
 mod updates;
 mod updates_under_load;

@@ -6,6 +6,7 @@ use e2e::binaries::{binary, images};
 use e2e::http::{Answer, Http};
 use e2e::mosquitto::{Mosquitto, publish};
 use e2e::platform::{State, free_port};
+use e2e::shop::{Shop, plenty};
 use e2e::system::program;
 use e2e::{eventually, skipped};
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const PASSWORD: &str = "correct-horse";
+const SHOP_KEY: &str = "a key";
 
 /// A running program. Dropping it kills it as a crash would.
 struct Program(Child);
@@ -110,7 +112,7 @@ impl Site {
 
     /// Deploys the shop: orders come from the topics `orders/...`.
     async fn deploy_the_shop(&self) {
-        let answer = self.system("POST", "/system/secrets", &json!({"name": "shop-key", "value": "a key"})).await;
+        let answer = self.system("POST", "/system/secrets", &json!({"name": "shop-key", "value": SHOP_KEY})).await;
         assert!(answer.status < 300, "{}", answer.text());
         for name in ["inventory", "payment", "order"] {
             let mut annotations = json!({"com.crema.data.path": "/data"});
@@ -145,6 +147,20 @@ impl Site {
     }
 }
 
+impl Shop for Site {
+    fn http(&self) -> &Http {
+        &self.http
+    }
+
+    fn at(&self, route: &str, path: &str) -> String {
+        self.url(&format!("/{route}/{path}"))
+    }
+
+    fn key(&self) -> String {
+        SHOP_KEY.to_owned()
+    }
+}
+
 impl Drop for Site {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -169,6 +185,7 @@ async fn what_mosquitto_acknowledged_is_delivered_though_gateway_and_connector_a
     let site = Site::new();
     let mut gateway = site.gateway().await;
     site.deploy_the_shop().await;
+    plenty(&site).await;
     let folder = tempfile::tempdir().unwrap();
     let broker = Arc::new(Mosquitto::start(folder.path(), None));
     let mut connector = site.mqtt_connector(&broker);
