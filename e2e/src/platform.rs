@@ -267,15 +267,9 @@ impl Drop for Platform {
 /// Starts `crema up` without waiting for anything.
 pub fn spawn(state: &State, options: &Options) -> Child {
     let log = File::options().create(true).append(true).open(state.log()).unwrap();
-    let mut command = match options.before.split_first() {
-        Some((before, arguments)) => {
-            let mut command = Command::new(before);
-            command.args(arguments).arg(binary("crema"));
-            command
-        }
-        None => Command::new(binary("crema")),
-    };
-    command.args(["up", "--state"]).arg(state.path());
+    let words: Vec<PathBuf> = options.before.iter().map(PathBuf::from).chain([binary("crema")]).collect();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).args(["up", "--state"]).arg(state.path());
     for (flag, value) in [
         ("-f", options.stack.as_os_str()),
         ("--listen", FREE.as_ref()),

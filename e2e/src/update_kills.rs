@@ -11,7 +11,7 @@ const HELPER: &str = "crema-sandbox";
 /// An update takes about as long, from the request to the old version's end.
 const LONGEST: Duration = Duration::from_millis(600);
 /// How long the processes of a platform may outlive it, on a busy machine.
-const OUTLIVE: Duration = Duration::from_secs(20);
+const OUTLIVE: Duration = Duration::from_secs(5);
 /// A helper lives for milliseconds: it is looked for as long.
 const LOOK: Duration = Duration::from_millis(300);
 

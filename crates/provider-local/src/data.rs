@@ -113,3 +113,22 @@ impl Data {
         self.dir.join(name.namespace()).join(name.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purge_gives_way_to_a_stop_and_the_next_start_goes_on_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, name) = (Data::new(folder.path()), "order".parse().unwrap());
+        fs::write(data.open(&name).unwrap().join("file"), "").unwrap();
+        let aside = data.set_aside(&name).unwrap().unwrap();
+        data.stop();
+        data.purge(&name, &aside);
+        assert!(data.finish_purges().unwrap_err().to_string().contains("not all is removed"));
+        assert!(aside.join("file").exists());
+        Data::new(folder.path()).finish_purges().unwrap();
+        assert!(!aside.exists());
+    }
+}

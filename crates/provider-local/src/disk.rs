@@ -126,13 +126,8 @@ pub(crate) fn remove_dir(path: &Path, go_on: impl Fn() -> bool) -> io::Result<()
         let (mut removed, mut failed) = (0u64, None);
         let before = moved;
         let found = each_entry(&top, |name| {
-            if !go_on() {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "it is written to, or large: not all is removed yet",
-                ));
-            }
-            match empty_and_remove(&top, name, &mut moved) {
+            in_time(&go_on)?;
+            match empty_and_remove(&top, name, &mut moved, &go_on) {
                 Ok(()) => removed += 1,
                 Err(error) => failed = Some(in_entry(name, &error)),
             }
@@ -149,13 +144,14 @@ pub(crate) fn remove_dir(path: &Path, go_on: impl Fn() -> bool) -> io::Result<()
 }
 
 /// Removes what has this name in a directory; folders in it are moved up to that directory.
-fn empty_and_remove(top: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<()> {
+fn empty_and_remove(top: &OwnedFd, name: &CStr, moved: &mut u64, go_on: &impl Fn() -> bool) -> io::Result<()> {
     if remove_unless_full(top, name)? {
         return Ok(());
     }
     let Some(dir) = unless_gone(open_to_empty(top, name))? else { return Ok(()) };
     let mut failed = None;
     each_entry(&dir, |below| {
+        in_time(go_on)?;
         let done = remove_unless_full(&dir, below)
             .and_then(|gone| if gone { Ok(()) } else { move_up(&dir, below, top, moved) });
         failed = done.err().map(|error| in_entry(below, &error)).or(failed.take());
@@ -178,6 +174,11 @@ fn remove_unless_full(dir: &OwnedFd, name: &CStr) -> io::Result<bool> {
         },
         removed => unless_gone(removed).map(|_| true),
     }
+}
+
+fn in_time(go_on: &impl Fn() -> bool) -> io::Result<()> {
+    let error = || io::Error::new(io::ErrorKind::TimedOut, "it is written to, or large: not all is removed yet");
+    go_on().then_some(()).ok_or_else(error)
 }
 
 fn in_entry(name: &CStr, error: &io::Error) -> io::Error {
@@ -323,11 +324,23 @@ mod tests {
 
     #[test]
     fn what_cannot_be_removed_is_named() {
+        // Nobody can remove anything there.
+        let stays = Path::new("/proc/self/ns");
+        let error = remove_dir(stays, || true).unwrap_err().to_string();
+        let (name, _why) = error.split_once(": ").unwrap();
+        assert!(fs::symlink_metadata(stays.join(name)).is_ok(), "{error}");
+    }
+
+    #[test]
+    fn a_large_folder_is_removed_as_long_as_there_is_a_reason_to_go_on() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("file"), "").unwrap();
-        let error = remove_dir(folder.path(), || false).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(remove_dir(&folder.path().join("file/below"), || true).is_err());
-        assert_eq!(in_entry(c"file", &Errno::PERM.into()).to_string(), "file: Operation not permitted (os error 1)");
+        let large = folder.path().join("top/large");
+        fs::create_dir_all(&large).unwrap();
+        (0..100).for_each(|number| fs::write(large.join(number.to_string()), "").unwrap());
+        let asked = std::cell::Cell::new(0);
+        let go_on = || asked.replace(asked.get() + 1) < 10;
+        let error = remove_dir(large.parent().unwrap(), go_on).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        assert!(fs::read_dir(&large).unwrap().count() > 80);
     }
 }

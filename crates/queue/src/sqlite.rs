@@ -3,12 +3,12 @@
 //! A push is one row. Its body goes when the invocation is done; what is left is its status, until it is forgotten. A
 //! dead letter is kept whole.
 
+mod dead_letters;
 mod status;
 
 use crate::record;
-use crate::store::MOST_DEAD_BYTES;
 use crate::writer::{Answer, Ask, Engine, Writer};
-use crate::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Requeued, Sequence};
+use crate::{Counts, Invocation, Lease, Outcome, Queue, QueueError, Sequence};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, named_params, params};
 pub(crate) use status::rfc3339;
 use status::status;
@@ -25,8 +25,6 @@ const FILE: &str = "queue.sqlite";
 const VERSION: i32 = 1;
 /// The most rows one [`Ask::Forget`] deletes, so that pushes need not wait for long.
 const FORGET_AT_ONCE: u32 = 2_000;
-/// The same of dead letters, which have bodies.
-const FORGET_DEAD_AT_ONCE: u32 = 64;
 /// The most pages one [`Ask::Forget`] gives back, and the least that are kept.
 const GIVE_BACK_AT_ONCE: u32 = 2_048;
 
@@ -123,14 +121,7 @@ impl Sqlite {
             )
             .map_err(store_error)?;
         connection.set_prepared_statement_cache_capacity(32);
-        let dead_bytes = connection
-            .query_row(
-                "SELECT coalesce(sum(length(record)), 0) FROM invocation WHERE state = 3 AND state IN (2, 3)",
-                [],
-                |row| row.get(0),
-            )
-            .map(i64::unsigned_abs)
-            .map_err(store_error)?;
+        let dead_bytes = dead_letters::bytes(&connection).map_err(store_error)?;
         Ok(Self { connection, dead_bytes: Cell::new(dead_bytes), dead_bytes_before: dead_bytes })
     }
 
@@ -310,49 +301,6 @@ impl Sqlite {
             .collect()
     }
 
-    /// It becomes the newest, as if it had been pushed now: no order that others are in is changed.
-    fn requeue(&self, call_id: &str, now: u64) -> Result<Requeued, QueueError> {
-        let mut found = Requeued::Unknown;
-        for (sequence, state, kept, function, key) in self.of_call(call_id).map_err(store_error)? {
-            found = found.max(match (state, kept) {
-                (DEAD, true) => Requeued::Queued,
-                (DEAD, false) => Requeued::NotKept,
-                _ => Requeued::NotDead,
-            });
-            if found == Requeued::Queued {
-                let state = match key {
-                    Some(key) if self.has_older(&function, &key)? => BEHIND,
-                    _ => WAITING,
-                };
-                self.begin_anew(sequence, state, now).map_err(store_error)?;
-                break;
-            }
-        }
-        Ok(found)
-    }
-
-    /// Number, state, whether it is whole, function and key of the invocations of a call id, the newest first.
-    #[expect(clippy::type_complexity, reason = "a row, for one reader")]
-    fn of_call(&self, call_id: &str) -> rusqlite::Result<Vec<(i64, u8, bool, String, Option<String>)>> {
-        self.connection
-            .prepare_cached(
-                "SELECT sequence, state, record IS NOT NULL, function, key FROM invocation
-                 WHERE call_id = ?1 ORDER BY sequence DESC",
-            )?
-            .query_map([call_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?
-            .collect()
-    }
-
-    fn begin_anew(&self, sequence: i64, state: u8, now: u64) -> rusqlite::Result<()> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO invocation (state, due, function, key, call_id, accepted_at, record)
-                 SELECT ?2, ?3, function, key, call_id, accepted_at, record FROM invocation WHERE sequence = ?1",
-            )?
-            .execute(params![sequence, state, number(now)])?;
-        self.forget_dead(sequence)
-    }
-
     fn counts(&self) -> rusqlite::Result<Counts> {
         let count = |filter: &str| -> rusqlite::Result<u64> {
             let select = format!("SELECT count(*) FROM invocation WHERE {filter}");
@@ -394,26 +342,6 @@ impl Sqlite {
         Ok(brought as u64)
     }
 
-    /// Numbers and ends of the oldest dead letters.
-    fn oldest_dead(&self) -> rusqlite::Result<Vec<(i64, i64)>> {
-        self.connection
-            .prepare_cached(
-                "SELECT sequence, finished_at FROM invocation WHERE state = 3 AND state IN (2, 3)
-                 ORDER BY finished_at, sequence LIMIT ?1",
-            )?
-            .query_map([FORGET_DEAD_AT_ONCE], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect()
-    }
-
-    fn forget_dead(&self, sequence: i64) -> rusqlite::Result<()> {
-        let bytes: Option<i64> = self
-            .connection
-            .prepare_cached("DELETE FROM invocation WHERE sequence = ?1 RETURNING length(record)")?
-            .query_row([sequence], |row| row.get(0))?;
-        self.dead_bytes.set(self.dead_bytes.get().saturating_sub(bytes.map_or(0, i64::unsigned_abs)));
-        Ok(())
-    }
-
     fn forget(&self, before: u64, dead_before: u64) -> rusqlite::Result<u64> {
         let done = self
             .connection
@@ -423,14 +351,7 @@ impl Sqlite {
                      LIMIT ?2)",
             )?
             .execute(params![number(before), FORGET_AT_ONCE])?;
-        let mut forgotten = done as u64;
-        for (sequence, finished_at) in self.oldest_dead()? {
-            if finished_at >= number(dead_before) && self.dead_bytes.get() <= MOST_DEAD_BYTES {
-                break;
-            }
-            self.forget_dead(sequence)?;
-            forgotten += 1;
-        }
+        let forgotten = done as u64 + self.forget_dead_letters(dead_before)?;
         self.give_back()?;
         Ok(forgotten)
     }

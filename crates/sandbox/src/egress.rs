@@ -133,7 +133,7 @@ impl Egress {
         Ok(egress)
     }
 
-    /// Sets the rules, then turns forwarding on, in this order: nothing is passed on that the rules do not see.
+    /// Sets the rules, then turns forwarding on where that is ours to do, in this order: nothing is passed on that the rules do not see.
     fn prepare(&self, made: &Made) -> Result<(), EgressError> {
         let rules = Rules { prefix: &self.prefix, block: self.block, unrouted: made.unrouted.as_deref() };
         self.firewall.set(&rules)?;

@@ -16,7 +16,7 @@ const NAMESPACE: &str = "e2e-pairs";
 const OPERATORS: &str = "app.kubernetes.io/component=operator";
 const GATEWAYS: &str = "app.kubernetes.io/component=gateway";
 /// The lead is a Lease of 10 s.
-const MOVES: Duration = Duration::from_secs(30);
+const MOVES: Duration = Duration::from_secs(15);
 
 pub(crate) async fn the_lead_moves_when_the_leader_is_killed(stage: &Stage) {
     apply(&namespace(NAMESPACE)).await.unwrap();

@@ -8,8 +8,8 @@ use kube::api::Api;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// How long the lead may take to move, on a busy machine.
-const MOVES: Duration = Duration::from_secs(30);
+/// How long the lead may take to move.
+const MOVES: Duration = Duration::from_secs(15);
 
 async fn holder(leases: &Api<Lease>) -> Option<String> {
     leases.get_opt(operator::LEASE).await.unwrap()?.spec?.holder_identity
